@@ -1,0 +1,169 @@
+"""The two traversals over a captured graph: intervals forward, linear lower bounds backward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neurocert.certify.bounds.arithmetic import Arithmetic, own_radius
+from neurocert.certify.bounds.graph import Graph, Node, Value
+from neurocert.certify.bounds.interval import Interval
+from neurocert.certify.bounds.registry import Rounding, Rule, rule_for
+from neurocert.certify.bounds.relaxations.lines import dot
+from neurocert.certify.errors import NumericalFailure
+from neurocert.perturbations.balls import Ball
+
+MEMORY_BUDGET = 256 * 2**20
+"""Bytes that the largest coefficient tensor of a backward pass may take; more rows are processed in turn."""
+CONSTANT_SLACK = 1e-12
+"""Relative slack on a sum of constants, one of each node: far above its float64 rounding for any graph that fits in memory."""
+
+
+@dataclass(frozen=True)
+class InputSet:
+    """The set of inputs that a propagation covers: one ball for each sample."""
+
+    ball: Ball
+    centres: Tensor
+
+
+class Propagation:
+    """Bounds of every value of a graph over an input set.
+
+    Args:
+        graph: the captured network.
+        inputs: what the input ranges over.
+        arithmetic: whose rounding the bounds must cover.
+        refine: tighten intervals by linear bounds wherever a linear rule depends on them.
+
+    Raises:
+        NumericalFailure: a bound that is not finite or not ordered.
+    """
+
+    def __init__(self, graph: Graph, inputs: InputSet, arithmetic: Arithmetic, *, refine: bool) -> None:
+        self.graph, self.inputs, self.arithmetic = graph, inputs, arithmetic
+        self.bounds: dict[Value, Interval] = {graph.input: Interval(*inputs.ball.box(inputs.centres))}
+        self._charges: dict[Value, Tensor] = {}
+        self._largest = max([graph.input_shape.numel(), *(shape.numel() for node in graph.nodes for shape in node.shapes)])
+        for index, node in enumerate(graph.nodes):
+            if refine:
+                self._refine(node, index)
+            self._forward(node)
+
+    def lower(self, value: Value, coefficients: Tensor, *, affine_only: bool = False) -> Tensor:
+        """A lower bound of ``coefficients . value`` over the input set.
+
+        Args:
+            value: which.
+            coefficients: float64 (R, B or 1, *shape).
+            affine_only: go back through affine layers only and use the intervals there (interval method).
+
+        Returns:
+            Float64 (R, B), rounded down.
+        """
+        position = next((index for index, node in enumerate(self.graph.nodes) if node.name == value.node), -1)
+        rows = max(1, MEMORY_BUDGET // (8 * len(self.inputs.centres) * self._largest))
+        chunks = [self._backward(value, chunk, position, affine_only) for chunk in coefficients.split(rows)]
+        result = torch.cat(chunks)
+        if bool(torch.isnan(result).any()) or bool(torch.isposinf(result).any()):
+            raise NumericalFailure("a linear bound is not a number")
+        return result
+
+    def _forward(self, node: Node) -> None:
+        rule = _rule(node)
+        inputs = tuple(self.bounds[value] for value in node.inputs)
+        boxes, roundings = rule.interval(node.layer, inputs), rule.rounding(node.layer, inputs)
+        for value, (lower, upper), rounding in zip(node.outputs, boxes, roundings, strict=True):
+            network, own = self._radii(rounding, 0)
+            radius = network + own
+            self.bounds[value] = Interval(lower - radius, upper + radius)
+            longest = max(shape.numel() for shape in (*node.shapes, *(self.graph.shape(v) for v in node.inputs)))
+            network, own = self._radii(rounding, longest + 8)
+            self._charges[value] = network + own
+
+    def _radii(self, rounding: Rounding, extra: int) -> tuple[Tensor, Tensor]:
+        """(the network's, our own) rounding of a value; ``extra`` counts our own further operations on it."""
+        operations = rounding.operations + extra
+        return self.arithmetic.radius(rounding.operations, rounding.magnitude), own_radius(operations, rounding.magnitude)
+
+    def _refine(self, node: Node, index: int) -> None:
+        rule = _rule(node)
+        if rule.refine is None:
+            return
+        wanted = rule.refine(node.layer, tuple(self.bounds[value] for value in node.inputs))
+        for value, mask in zip(node.inputs, wanted, strict=True):
+            if mask is not None and self._refinable(value):
+                self._tighten(value, mask)
+
+    def _refinable(self, value: Value) -> bool:
+        """Whether linear bounds can beat this value's interval: some layer since the last activation has lost dependence."""
+        node = self.graph.node(value)
+        if node is None:
+            return False
+        rule = _rule(node)
+        return rule.loses or (rule.refine is None and any(self._refinable(source) for source in node.inputs))
+
+    def _tighten(self, value: Value, mask: Tensor) -> None:
+        """Intersects the interval of the elements of ``mask`` (B, *shape) with linear bounds."""
+        elements = mask.flatten(1).any(0).nonzero()[:, 0]
+        if not len(elements):
+            return
+        shape = self.graph.shape(value)
+        unit = torch.zeros(len(elements), 1, shape.numel(), dtype=torch.float64)
+        unit[torch.arange(len(elements)), 0, elements] = 1.0
+        both = torch.cat([unit, -unit]).unflatten(2, shape)
+        below, above = self.lower(value, both).chunk(2)
+        current = self.bounds[value]
+        lower, upper = current.lower.flatten(1).clone(), current.upper.flatten(1).clone()
+        lower[:, elements] = torch.maximum(lower[:, elements], below.T)
+        upper[:, elements] = torch.minimum(upper[:, elements], -above.T)
+        self.bounds[value] = Interval(lower.reshape(current.lower.shape), upper.reshape(current.upper.shape))
+
+    def _backward(self, value: Value, coefficients: Tensor, position: int, affine_only: bool) -> Tensor:
+        pending: dict[Value, Tensor] = {value: coefficients}
+        total = torch.zeros(coefficients.shape[0], len(self.inputs.centres), dtype=torch.float64)
+        size = total.clone()
+        for node in reversed(self.graph.nodes[: position + 1]):
+            outputs = tuple(pending.pop(output, None) for output in node.outputs)
+            if all(a is None for a in outputs):
+                continue
+            rule = _rule(node)
+            if affine_only and not rule.affine:
+                terms = [self._over_interval(output, a) for output, a in zip(node.outputs, outputs, strict=True) if a is not None]
+            else:
+                terms = self._through(node, rule, outputs, pending)
+            for term in terms:
+                total, size = total + term, size + term.abs()
+        if self.graph.input in pending:
+            term = self.inputs.ball.minimise_linear(pending[self.graph.input], self.inputs.centres)
+            total, size = total + term, size + term.abs()
+        return total - CONSTANT_SLACK * size
+
+    def _through(self, node: Node, rule: Rule, outputs: tuple[Tensor | None, ...], pending: dict[Value, Tensor]) -> list[Tensor]:
+        """Moves coefficients from a node's outputs to its inputs; returns what that adds to the bound."""
+        back, constant = rule.linear(node.layer, tuple(self.bounds[source] for source in node.inputs), outputs)
+        terms = [constant]
+        terms += [-dot(a.abs(), self._charges[output]) for output, a in zip(node.outputs, outputs, strict=True) if a is not None]
+        for source, a in zip(node.inputs, back, strict=True):
+            if a is not None:
+                pending[source] = pending[source] + a if source in pending else a
+                terms.append(-dot(pending[source].abs(), self._own_charge(source)))
+        return terms
+
+    def _over_interval(self, value: Value, a: Tensor) -> Tensor:
+        """A lower bound of a . value over its interval."""
+        bounds = self.bounds[value]
+        linear = dot(a.clamp(min=0), bounds.lower) + dot(a.clamp(max=0), bounds.upper)
+        return linear - dot(a.abs(), self._own_charge(value))
+
+    def _own_charge(self, value: Value) -> Tensor:
+        bounds = self.bounds[value]
+        return own_radius(bounds.lower[0].numel() + 8, bounds.magnitude)
+
+
+def _rule(node: Node) -> Rule:
+    rule = rule_for(node.layer)
+    assert rule is not None, "capture refuses layers without a rule"
+    return rule

@@ -1,0 +1,78 @@
+"""The routing of a PlasticFlex layer: convolution, pooling and mask seen together."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neurocert.certify.bounds.interval import Box
+from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
+from neurocert.certify.bounds.relaxations.lines import dot
+from neurocert.certify.bounds.relaxations.routing import HardSigmoidMask, Mask, SigmoidMask, routing_bounds, routing_planes
+from neurocert.models.layers.plastic_flex import MaskRouting
+
+MASKS: dict[str, type[Mask]] = {"hard-sigmoid": HardSigmoidMask, "sigmoid": SigmoidMask}
+LIPSCHITZ = {"hard-sigmoid": 1 / 6, "sigmoid": 1 / 4}
+
+
+def _logits(layer: MaskRouting) -> tuple[Tensor, Tensor, Tensor]:
+    """(scale, shift, magnitude of the shift's terms) of the logits z = BN(P - theta) = scale P + shift."""
+    norm = layer.norm
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps))[:, None, None]
+    mean, bias = norm.running_mean[:, None, None], norm.bias[:, None, None]
+    terms = scale.abs() * (layer.threshold.abs() + mean.abs()) + bias.abs()
+    return scale, bias - scale * (layer.threshold + mean), terms
+
+
+def _mask(layer: MaskRouting) -> Mask:
+    scale, shift, _ = _logits(layer)
+    return MASKS[layer.activation](scale, shift)
+
+
+def _interval(layer: MaskRouting, inputs: Inputs) -> tuple[Box, ...]:
+    convolved, pooled = inputs
+    return (routing_bounds(_mask(layer), convolved, pooled),)
+
+
+def _linear(layer: MaskRouting, inputs: Inputs, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+    (a,) = coefficients
+    assert a is not None
+    planes = routing_planes(_mask(layer), *inputs)
+    positive, negative = a.clamp(min=0), a.clamp(max=0)
+    on_convolved, on_pooled = (positive * low + negative * high for low, high in zip(planes.lower[:2], planes.upper[:2], strict=True))
+    return (on_convolved, on_pooled), dot(positive, planes.lower[2]) + dot(negative, planes.upper[2])
+
+
+def _rounding(layer: MaskRouting, inputs: Inputs) -> tuple[Rounding, ...]:
+    """The mask is off by its Lipschitz constant times the logits' error, which moves y by that times |C - P|."""
+    convolved, pooled = (bounds.magnitude for bounds in inputs)
+    scale, _, terms = _logits(layer)
+    logits = scale.abs() * pooled + terms
+    return (Rounding(12, (convolved + pooled) * (1 + LIPSCHITZ[layer.activation] * logits)),)
+
+
+def _refine(layer: MaskRouting, inputs: Inputs) -> tuple[Tensor | None, ...]:
+    convolved, pooled = inputs
+    return (~_mask(layer).constant(pooled.lower, pooled.upper) & (convolved.lower < convolved.upper)), None
+
+
+def _refuses(layer: MaskRouting, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
+    return "its logits' batch norm keeps no running statistics" if layer.norm.running_mean is None else None
+
+
+register(
+    Rule(
+        (MaskRouting,),
+        "y = m(P) C + (1 - m(P)) P with the mask tied to the pooling branch: y is affine in C, so its extremes lie at the ends "
+        "of C, and along P a parabola (hard sigmoid) or a curve of bounded curvature (sigmoid) is minimised in closed form. "
+        "Linear: planes in (C, P) with offsets found the same way.",
+        "PlasticFlex thesis Eq. 3.1, 3.2; theory: PlasticFlex, mask tied to the pooling branch",
+        _interval,
+        _linear,
+        _rounding,
+        loses=True,
+        refine=_refine,
+        refuses=_refuses,
+    )
+)

@@ -1,0 +1,1 @@
+"""Labelled samples, and the readers that make them from files."""

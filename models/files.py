@@ -1,0 +1,45 @@
+"""Reading and writing whole files so that a user's mistake is an ``InputError`` and no output is ever half-written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from neurocert.models.errors import InputError
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file of at most ``limit`` bytes.
+
+    Raises:
+        InputError: no such file, a directory, a device, too large, or not readable; the message does not repeat the path.
+    """
+    try:
+        if path.is_dir():
+            raise InputError("is a directory, expected a file")
+        if not path.exists():
+            raise InputError("no such file")
+        if not path.is_file():
+            raise InputError("is not a regular file")
+        if (size := path.stat().st_size) > limit:
+            raise InputError(f"has {size} bytes, at most {limit} are read")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot be read: {error}") from error
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes ``data`` to ``path`` through a temporary file beside it: afterwards the file is the old one or the new one.
+
+    Raises:
+        InputError: the folder is missing or not writable, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}", "give a path in a folder that exists and is writable") from error

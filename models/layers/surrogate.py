@@ -1,0 +1,65 @@
+"""Surrogate derivatives: what training and attacks use in place of the spike's derivative, which is zero almost everywhere.
+
+They never enter a bound: every forward pass, and every certificate, uses the real spike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neurocert.models.semantics import Comparison
+
+Derivative = Callable[[Tensor], Tensor]
+
+
+def sech_squared(distance: Tensor) -> Tensor:
+    """0.3 sech^2(x), the derivative of 0.3 tanh(x) (what Eq. 3.7 of the PlasticFlex thesis must mean; its print is not a derivative)."""
+    return 0.3 * (1.0 - torch.tanh(distance) ** 2)
+
+
+def arctangent(distance: Tensor) -> Tensor:
+    """1 / (1 + (pi x)^2), the derivative of arctan(pi x) / pi."""
+    return 1.0 / (1.0 + (math.pi * distance) ** 2)
+
+
+def rectangle(distance: Tensor) -> Tensor:
+    """1 on |x| < 1/2, else 0."""
+    return (distance.abs() < 0.5).to(distance.dtype)
+
+
+SURROGATES: dict[str, Derivative] = {
+    "sech-squared": sech_squared,
+    "arctangent": arctangent,
+    "rectangle": rectangle,
+}
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, potential: Tensor, threshold: float, comparison: Comparison, derivative: Derivative) -> Tensor:
+        ctx.save_for_backward(potential)
+        ctx.threshold, ctx.derivative = threshold, derivative
+        fired = potential > threshold if comparison == ">" else potential >= threshold
+        return fired.to(potential.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (potential,) = ctx.saved_tensors
+        return gradients[0] * ctx.derivative(potential - ctx.threshold), None, None, None
+
+
+def spike(potential: Tensor, threshold: float, comparison: Comparison, surrogate: str) -> Tensor:
+    """1 where ``potential comparison threshold``, else 0; the gradient is the named surrogate's.
+
+    Args:
+        potential: membrane potential, any shape.
+        threshold: representable in the potential's dtype.
+        comparison: ">" or ">=".
+        surrogate: a key of ``SURROGATES``.
+    """
+    return _Spike.apply(potential, threshold, comparison, SURROGATES[surrogate])  # type: ignore[return-value]

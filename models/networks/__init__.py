@@ -1,0 +1,1 @@
+"""Whole networks. Each is a ``Classifier`` and is built through ``neurocert.models.registry``."""

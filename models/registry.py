@@ -1,0 +1,96 @@
+"""The network architectures that a checkpoint or a recipe can name, with the schema of their parameters.
+
+Cheap to import: torch is loaded when a network is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from neurocert.models.errors import InputError
+from neurocert.models.schema import Size, Strict, explain
+
+if TYPE_CHECKING:
+    from neurocert.models.networks.classifier import Classifier, InputSpace
+    from neurocert.models.semantics import Semantics
+
+Block = Annotated[tuple[Size, Annotated[int, Field(ge=1, le=8)]], Field(strict=False)]
+
+
+class FlexVGGParameters(Strict):
+    """Parameters of ``FlexVGG``; see there."""
+
+    blocks: Annotated[tuple[Block, ...], Field(min_length=1, max_length=64, strict=False)]
+    hidden: Annotated[tuple[Size, ...], Field(max_length=16, strict=False)]
+    width: Annotated[float, Field(gt=0, le=16)] = 1.0
+    mask: Literal["sigmoid", "hard-sigmoid"] = "hard-sigmoid"
+    surrogate: Literal["sech-squared", "arctangent", "rectangle"] = "sech-squared"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A schema of parameters, and what builds a network from them and from what every network needs."""
+
+    parameters: type[Strict]
+    builder: Callable[..., Classifier]
+
+
+def _flex_vgg(**arguments: Any) -> Classifier:
+    from neurocert.models.networks.flex_vgg import FlexVGG
+
+    return FlexVGG(**arguments)
+
+
+_ARCHITECTURES = {"flex-vgg": Architecture(FlexVGGParameters, _flex_vgg)}
+
+
+def architectures() -> tuple[str, ...]:
+    """Names that ``build`` knows, sorted."""
+    return tuple(sorted(_ARCHITECTURES))
+
+
+def check_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, validated and with their defaults filled in.
+
+    Raises:
+        InputError: unknown architecture, or parameters that its schema refuses.
+    """
+    if name not in _ARCHITECTURES:
+        raise InputError(f"unknown architecture {name!r}", f"known: {', '.join(architectures())}")
+    try:
+        return _ARCHITECTURES[name].parameters.model_validate(dict(parameters)).model_dump()
+    except ValidationError as error:
+        raise InputError(f"architecture {name}: {explain(error)}") from error
+
+
+def build(
+    name: str,
+    parameters: Mapping[str, Any],
+    *,
+    inputs: InputSpace,
+    semantics: Semantics,
+    classes: tuple[str, ...],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Classifier:
+    """A network with fresh weights.
+
+    Args:
+        name: one of ``architectures()``.
+        parameters: what that architecture takes; checked by its schema.
+        inputs: shape and range of an input.
+        semantics: static or spiking.
+        classes: names of the logits.
+        mean, std: normalisation per channel, in input units.
+
+    Raises:
+        InputError: unknown architecture, bad parameters, or parts that do not fit together.
+    """
+    checked = check_parameters(name, parameters)
+    if len(mean) != inputs.shape[0]:
+        raise InputError(f"normalisation: got {len(mean)} means, expected one per channel ({inputs.shape[0]})")
+    return _ARCHITECTURES[name].builder(inputs=inputs, semantics=semantics, classes=classes, mean=mean, std=std, **checked)

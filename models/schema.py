@@ -1,0 +1,198 @@
+"""Strict schemas of what is written about a network in files: shared by checkpoints and training recipes.
+
+Sizes and step counts have upper limits, so that a file cannot ask for a network that no machine holds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from neurocert.models.semantics import EulerLeak, FactorLeak, Semantics, Spiking
+
+FORMAT_VERSION = 1
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable() or name != name.strip():
+        raise ValueError("expected printable characters, none of them blank at the ends")
+    return name
+
+
+Number = Annotated[float, Field(ge=-1e30, le=1e30)]  # finite as a float32 too
+Deviation = Annotated[float, Field(ge=1e-6, le=1e30)]
+Size = Annotated[int, Field(ge=1, le=4096)]
+Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Classes = Annotated[tuple[Name, ...], Field(min_length=2, max_length=10_000, strict=False)]
+
+
+class Strict(BaseModel):
+    """A frozen record: no unknown field, no conversion between types, no NaN or infinity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class FactorLeakSpec(Strict):
+    """See ``FactorLeak``."""
+
+    kind: Literal["factor"]
+    decay: Annotated[float, Field(ge=0, le=1)]
+
+    def value(self) -> FactorLeak:
+        return FactorLeak(self.decay)
+
+
+class EulerLeakSpec(Strict):
+    """See ``EulerLeak``."""
+
+    kind: Literal["euler"]
+    dt: Annotated[float, Field(gt=0, le=1e30)]
+    tau: Annotated[float, Field(gt=0, le=1e30)]
+
+    def value(self) -> EulerLeak:
+        return EulerLeak(self.dt, self.tau)
+
+
+class SpikingSpec(Strict):
+    """See ``Spiking``; every field must be written."""
+
+    threshold: Number
+    comparison: Literal[">", ">="]
+    reset: Literal["hard", "soft"]
+    reset_value: Number
+    reset_timing: Literal["in-step", "delayed"]
+    leak: Annotated[FactorLeakSpec | EulerLeakSpec, Field(discriminator="kind")]
+    time_steps: Annotated[int, Field(ge=1, le=1000)]
+    encoding: Literal["direct"]
+    readout: Literal["mean", "sum"]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SpikingSpec:
+        self.value()
+        return self
+
+    def value(self) -> Spiking:
+        fields = {name: getattr(self, name) for name in type(self).model_fields if name != "leak"}
+        return Spiking(leak=self.leak.value(), **fields)
+
+
+class SemanticsSpec(Strict):
+    """See ``Semantics``."""
+
+    spiking: SpikingSpec | None
+
+    def value(self) -> Semantics:
+        return Semantics(self.spiking.value() if self.spiking else None)
+
+
+class ArchitectureSpec(Strict):
+    """A name of ``registry.architectures()`` and the parameters that its builder takes."""
+
+    name: Name
+    parameters: dict[str, Any]
+
+
+class InputsSpec(Strict):
+    """See ``InputSpace``."""
+
+    shape: Annotated[tuple[Size, Size, Size], Field(strict=False)]
+    low: Number
+    high: Number
+
+    @model_validator(mode="after")
+    def _ordered(self) -> InputsSpec:
+        if not self.low < self.high:
+            raise ValueError(f"got low {self.low} and high {self.high}, expected low < high")
+        return self
+
+
+class NormalisationSpec(Strict):
+    """Mean and standard deviation per channel, in input units."""
+
+    mean: Annotated[tuple[Number, ...], Field(strict=False)]
+    std: Annotated[tuple[Deviation, ...], Field(strict=False)]
+
+
+class Source(Strict):
+    """What something was made from: a name and the hash of its content."""
+
+    name: Name
+    sha256: Sha256
+
+
+class Versions(Strict):
+    """The packages that made a checkpoint."""
+
+    torch: Name
+    neurocert: Name
+
+
+class Score(Strict):
+    """``correct`` of ``n`` samples."""
+
+    correct: Annotated[int, Field(ge=0)]
+    n: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> Score:
+        if self.correct > self.n:
+            raise ValueError(f"got {self.correct} correct of {self.n}")
+        return self
+
+
+class Accuracy(Strict):
+    """Clean accuracy of the stored network on each split."""
+
+    train: Score
+    validation: Score
+    test: Score
+
+
+class Provenance(Strict):
+    """How a checkpoint came to be.
+
+    Attributes:
+        recipe: name, and hash of its canonical JSON (``Recipe.sha256``).
+        data: name, and hash of the training split (``Samples.sha256``).
+        seed: of initialisation, shuffling and noise.
+        epochs: passes over the training split.
+        best_epoch: the one whose weights are stored, from 1; chosen on the validation split.
+    """
+
+    recipe: Source
+    data: Source
+    seed: int
+    epochs: Annotated[int, Field(ge=1)]
+    best_epoch: Annotated[int, Field(ge=1)]
+    versions: Versions
+    accuracy: Accuracy
+
+
+class CheckpointMetadata(Strict):
+    """What a checkpoint file says about its network. No timestamps: the same training gives the same bytes."""
+
+    format_version: Literal[1]
+    architecture: ArchitectureSpec
+    semantics: SemanticsSpec
+    inputs: InputsSpec
+    normalisation: NormalisationSpec
+    classes: Classes
+    provenance: Provenance
+    tensors_sha256: Sha256
+
+
+def explain(error: ValidationError, most: int = 3) -> str:
+    """A validation error as one line: where, what was got, what was expected; at most ``most`` places."""
+    details = error.errors(include_url=False)
+    lines = [f"{'.'.join(map(str, detail['loc'])) or 'value'}: {detail['msg']}{_got(detail['type'], detail['input'])}" for detail in details]
+    more = [f"and {len(lines) - most} more"] if len(lines) > most else []
+    return "; ".join(lines[:most] + more)
+
+
+def _got(kind: str, value: object) -> str:
+    if kind == "missing":
+        return ""
+    text = repr(value)
+    return f", got {text if len(text) <= 60 else text[:57] + '...'}"

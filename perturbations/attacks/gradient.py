@@ -1,0 +1,155 @@
+"""Gradient attacks. Spikes are exact in the forward pass; gradients pass through the network's surrogates."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neurocert.models.errors import InputError
+from neurocert.perturbations.balls import Ball
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """The worst point found for each sample.
+
+    Attributes:
+        points: (B, *shape), each inside the perturbation set.
+        margins: (B,), the least logit margin f_y - max_{j != y} f_j at ``points``; a decision is broken at <= 0 (a tie
+            is not a decision).
+    """
+
+    points: Tensor
+    margins: Tensor
+
+    @property
+    def broken(self) -> Tensor:
+        """Bool (B,)."""
+        return self.margins <= 0
+
+
+@dataclass(frozen=True)
+class Attack(ABC):
+    """A search over a perturbation set."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The name and every parameter that matters."""
+
+    @abstractmethod
+    def search(self, network: nn.Module, inputs: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> AttackResult:
+        """The worst point found for each sample; the clean input is always among those tried."""
+
+
+@dataclass(frozen=True)
+class FGSM(Attack):
+    """One signed (or, in L2, normalised) gradient step of the cross-entropy, of the ball's radius.
+
+    Source: Eq. 4.3 of the PlasticFlex thesis.
+    """
+
+    name: ClassVar[str] = "fgsm"
+
+    def describe(self) -> str:
+        return "FGSM: one step of size epsilon along the cross-entropy's gradient"
+
+    def search(self, network: nn.Module, inputs: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> AttackResult:
+        worst = _Worst(network, inputs, labels)
+        points = inputs.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(-functional.cross_entropy(network(points), labels, reduction="sum"), points)
+        worst.offer(ball.project(inputs + ball.step(gradient, ball.epsilon), inputs))
+        return worst.result()
+
+
+@dataclass(frozen=True)
+class PGD(Attack):
+    """Projected gradient descent on the logit margin from random starts.
+
+    Source: Eq. 4.4 of the PlasticFlex thesis, with the margin in place of the cross-entropy (no saturation).
+
+    Attributes:
+        steps: per restart.
+        restarts: the first starts at the clean input, the others at random points of the set.
+        step_ratio: first step size as a share of epsilon; it falls linearly to a tenth of that.
+    """
+
+    steps: int = 20
+    restarts: int = 3
+    step_ratio: float = 0.5
+    name: ClassVar[str] = "pgd"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.restarts < 1 or not self.step_ratio > 0:
+            raise InputError(f"PGD: got steps {self.steps}, restarts {self.restarts}, step_ratio {self.step_ratio}, expected all positive")
+
+    def describe(self) -> str:
+        return (
+            f"PGD on the logit margin: {self.steps} steps, {self.restarts} restarts (the first from the clean input), "
+            f"step size {self.step_ratio:g} epsilon falling linearly to {self.step_ratio / 10:g} epsilon"
+        )
+
+    def search(self, network: nn.Module, inputs: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> AttackResult:
+        worst = _Worst(network, inputs, labels)
+        for restart in range(self.restarts):
+            points = inputs if restart == 0 else ball.sample(inputs, generator)
+            for step in range(self.steps):
+                size = ball.epsilon * self.step_ratio * (1 - 0.9 * step / max(1, self.steps - 1))
+                points = ball.project(points + ball.step(worst.gradient(points), size), inputs)
+                worst.offer(points)
+        return worst.result()
+
+
+def attacks() -> tuple[Attack, ...]:
+    """Every attack, with its default parameters."""
+    return (FGSM(), PGD())
+
+
+def attack(name: str) -> Attack:
+    """The attack of this name, with its default parameters.
+
+    Raises:
+        InputError: unknown name.
+    """
+    known = {candidate.name: candidate for candidate in attacks()}
+    if name not in known:
+        raise InputError(f"attack is {name!r}, expected one of {', '.join(known)}")
+    return known[name]
+
+
+def margins(logits: Tensor, labels: Tensor) -> Tensor:
+    """f_y - max_{j != y} f_j for logits (B, K) and labels (B,): positive exactly where the decision is y, alone."""
+    own = logits.gather(1, labels[:, None])[:, 0]
+    others = logits.scatter(1, labels[:, None], -torch.inf)
+    return own - others.max(1).values
+
+
+class _Worst:
+    """Keeps, for each sample, the point of least margin among those offered."""
+
+    def __init__(self, network: nn.Module, inputs: Tensor, labels: Tensor) -> None:
+        self.network, self.labels = network, labels
+        self.points = inputs.detach().clone()
+        with torch.no_grad():
+            self.margins = margins(network(inputs), labels)
+
+    def offer(self, points: Tensor) -> None:
+        with torch.no_grad():
+            found = margins(self.network(points), self.labels)
+        better = found < self.margins
+        self.margins = torch.where(better, found, self.margins)
+        self.points = torch.where(better.reshape(-1, *[1] * (points.dim() - 1)), points, self.points)
+
+    def gradient(self, points: Tensor) -> Tensor:
+        points = points.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(margins(self.network(points), self.labels).sum(), points)
+        return gradient
+
+    def result(self) -> AttackResult:
+        return AttackResult(self.points, self.margins)

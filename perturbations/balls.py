@@ -1,0 +1,251 @@
+"""Norm balls around an input, intersected with the input range: what an attack searches and what a proof covers.
+
+A proof needs a set that is never too small and an attack a set that is never too large, so bounds round outward, and
+points (``sample``, ``project``) round inward. ``contains`` never says yes wrongly.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from neurocert.models.errors import InputError
+
+UNIT_ROUNDOFF = 2.0**-53
+"""Of the float64 in which every bound below is computed."""
+DUAL_BISECTIONS = 24
+SHRINKING = (1.0, 1 - 1e-7, 1 - 1e-6, 1 - 1e-5, 1 - 1e-4, 1 - 1e-3)
+
+
+@dataclass(frozen=True)
+class Ball(ABC):
+    """{x : ||x - centre|| <= epsilon, low <= x <= high}.
+
+    Batches are (B, *shape); every method treats the samples of a batch separately.
+
+    Attributes:
+        epsilon: radius, in input units; finite and not negative.
+        low, high: the input range; infinite where a network declares none.
+    """
+
+    epsilon: float
+    low: float = -math.inf
+    high: float = math.inf
+    norm: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.epsilon, bool) or not isinstance(self.epsilon, int | float) or not math.isfinite(self.epsilon) or self.epsilon < 0:
+            raise InputError(f"epsilon is {self.epsilon!r}, expected a finite number >= 0", "epsilon is a radius in input units")
+        if not self.low < self.high:
+            raise InputError(f"input range is [{self.low}, {self.high}], expected low < high")
+
+    def clipped_to(self, low: float, high: float) -> Self:
+        """The same ball intersected with a further range."""
+        return replace(self, low=max(self.low, low), high=min(self.high, high))
+
+    def describe(self) -> str:
+        """Such as "L-infinity ball of radius 0.01, clipped to [0, 1]"."""
+        clip = f", clipped to [{self.low:g}, {self.high:g}]" if math.isfinite(self.low) or math.isfinite(self.high) else ""
+        return f"{'L-infinity' if self.norm == 'linf' else 'L2'} ball of radius {self.epsilon:g}{clip}"
+
+    def require_centre(self, centre: Tensor) -> None:
+        """Raises InputError unless every element is finite and inside the range."""
+        if not bool(torch.isfinite(centre).all()):
+            raise InputError("inputs hold NaN or infinity, expected finite numbers")
+        if bool((centre < self.low).any()) or bool((centre > self.high).any()):
+            got = f"[{float(centre.min()):g}, {float(centre.max()):g}]"
+            raise InputError(f"inputs lie in {got}, expected [{self.low:g}, {self.high:g}]", "scale the data to the network's input range")
+
+    def box(self, centre: Tensor) -> tuple[Tensor, Tensor]:
+        """Float64 (lower, upper), rounded outward, of the smallest box around the set."""
+        centre = centre.double()
+        lower = torch.nextafter(centre - self.epsilon, torch.tensor(-math.inf, dtype=torch.float64))
+        upper = torch.nextafter(centre + self.epsilon, torch.tensor(math.inf, dtype=torch.float64))
+        if self.epsilon == 0:
+            lower, upper = centre, centre
+        return lower.clamp(min=self.low), upper.clamp(max=self.high)
+
+    @abstractmethod
+    def contains(self, points: Tensor, centre: Tensor) -> Tensor:
+        """Bool (B,): True only where the point is certainly in the set."""
+
+    @abstractmethod
+    def project(self, points: Tensor, centre: Tensor) -> Tensor:
+        """Points of the set near ``points``, in the centre's dtype; each satisfies ``contains``."""
+
+    @abstractmethod
+    def sample(self, centre: Tensor, generator: torch.Generator) -> Tensor:
+        """One random point of the set for each sample, in the centre's dtype."""
+
+    @abstractmethod
+    def step(self, gradient: Tensor, size: float) -> Tensor:
+        """The step of norm ``size`` along which a linear function with this gradient falls fastest."""
+
+    @abstractmethod
+    def minimise_linear(self, coefficients: Tensor, centre: Tensor) -> Tensor:
+        """A lower bound of ``coefficients . x`` over the set, rounded down.
+
+        Args:
+            coefficients: float64 (R, B or 1, *shape): R linear functions for each sample, or shared by all.
+            centre: (B, *shape).
+
+        Returns:
+            Float64 (R, B).
+        """
+
+
+@dataclass(frozen=True)
+class LinfBall(Ball):
+    """The L-infinity ball; see ``Ball``. All bounds are exact up to rounding."""
+
+    norm: ClassVar[str] = "linf"
+
+    def contains(self, points: Tensor, centre: Tensor) -> Tensor:
+        points, centre = points.double(), centre.double()
+        near = _at_most_sum(points, centre, self.epsilon) & _at_most_sum(-points, -centre, self.epsilon)
+        return (near & _in_range(points, self)).flatten(1).all(1)
+
+    def project(self, points: Tensor, centre: Tensor) -> Tensor:
+        lower, upper = self._inner_box(centre)
+        return torch.minimum(torch.maximum(points.to(centre.dtype), lower), upper)
+
+    def sample(self, centre: Tensor, generator: torch.Generator) -> Tensor:
+        noise = torch.rand(centre.shape, generator=generator, dtype=centre.dtype) * 2 - 1
+        return self.project(centre + self.epsilon * noise, centre)
+
+    def step(self, gradient: Tensor, size: float) -> Tensor:
+        return -size * gradient.sign()
+
+    def minimise_linear(self, coefficients: Tensor, centre: Tensor) -> Tensor:
+        lower, upper = self.box(centre)
+        return _minimise_over_box(coefficients, lower, upper)
+
+    def _inner_box(self, centre: Tensor) -> tuple[Tensor, Tensor]:
+        """The largest box of the centre's dtype inside the set; at least the centre itself."""
+        infinity = torch.tensor(math.inf, dtype=torch.float64)
+        lower = torch.nextafter(centre.double() - self.epsilon, infinity).clamp(min=self.low)
+        upper = torch.nextafter(centre.double() + self.epsilon, -infinity).clamp(max=self.high)
+        return torch.minimum(_round_up(lower, centre.dtype), centre), torch.maximum(-_round_up(-upper, centre.dtype), centre)
+
+
+@dataclass(frozen=True)
+class L2Ball(Ball):
+    """The Euclidean ball; see ``Ball``. The linear minimum over ball and range is bounded by Lagrangian duality."""
+
+    norm: ClassVar[str] = "l2"
+
+    def contains(self, points: Tensor, centre: Tensor) -> Tensor:
+        difference = (points.double() - centre.double()).flatten(1)
+        slack = (difference.shape[1] + 8) * UNIT_ROUNDOFF
+        near = (difference**2).sum(1) * (1 + 2 * slack) <= self.epsilon**2 * (1 - slack)
+        same = (points == centre).flatten(1).all(1)
+        return (near | same) & _in_range(points.double(), self).flatten(1).all(1)
+
+    def project(self, points: Tensor, centre: Tensor) -> Tensor:
+        difference = points.double() - centre.double()
+        length = _spread(difference.flatten(1).norm(dim=1), difference)
+        shrink = (self.epsilon / length.clamp(min=1e-300)).clamp(max=1.0)
+        projected = centre
+        for factor in reversed(SHRINKING):
+            candidate = (centre.double() + difference * shrink * factor).clamp(self.low, self.high).to(centre.dtype)
+            projected = torch.where(_spread(self.contains(candidate, centre), candidate), candidate, projected)
+        return projected
+
+    def sample(self, centre: Tensor, generator: torch.Generator) -> Tensor:
+        direction = torch.randn(centre.shape, generator=generator, dtype=torch.float64)
+        dimension = direction[0].numel()
+        radius = self.epsilon * torch.rand(len(centre), generator=generator, dtype=torch.float64) ** (1 / dimension)
+        scale = _spread(radius / direction.flatten(1).norm(dim=1).clamp(min=1e-300), direction)
+        return self.project(centre.double() + scale * direction, centre)
+
+    def step(self, gradient: Tensor, size: float) -> Tensor:
+        length = _spread(gradient.flatten(1).norm(dim=1), gradient)
+        return -size * gradient / length.clamp(min=1e-30)
+
+    def minimise_linear(self, coefficients: Tensor, centre: Tensor) -> Tensor:
+        """Weak duality: for every multiplier >= 0, sum_i min over the box of (a d + multiplier d^2) - multiplier eps^2
+        bounds the minimum of a.d from below; bisection finds a multiplier at which the bound is nearly attained."""
+        a = coefficients.flatten(2)
+        middle = centre.double().flatten(1)
+        lower, upper = self.box(centre)
+        down, up = (lower.flatten(1) - middle).clamp(max=0.0), (upper.flatten(1) - middle).clamp(min=0.0)
+        down, up = torch.nextafter(down, down - 1), torch.nextafter(up, up + 1)
+        at_centre = _minimise_over_box(a, middle, middle)
+        if self.epsilon == 0:
+            return at_centre
+        fall = torch.maximum(_minimise_over_box(a, down, up), _dual_bound(a, down, up, self.epsilon))
+        return at_centre + fall - 4 * UNIT_ROUNDOFF * (at_centre.abs() + fall.abs())
+
+
+def ball(norm: str, epsilon: float) -> Ball:
+    """The ball of this norm ("linf" or "l2") and radius.
+
+    Raises:
+        InputError: unknown norm.
+    """
+    kinds: dict[str, type[Ball]] = {"linf": LinfBall, "l2": L2Ball}
+    if norm not in kinds:
+        raise InputError(f"norm is {norm!r}, expected one of {', '.join(kinds)}")
+    return kinds[norm](epsilon)
+
+
+def _dual_bound(a: Tensor, down: Tensor, up: Tensor, epsilon: float) -> Tensor:
+    """max over bisected multipliers of the dual function; (R, B)."""
+
+    def minimiser(multiplier: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(-a / (2 * multiplier[..., None]), down), up)
+
+    high = (a.norm(dim=2) / (2 * epsilon)).clamp(min=1e-300).expand(a.shape[0], down.shape[0])
+    low = torch.zeros_like(high)
+    for _ in range(DUAL_BISECTIONS):
+        middle = ((low + high) / 2).clamp(min=1e-300)
+        too_long = (minimiser(middle) ** 2).sum(2) > epsilon**2
+        low, high = torch.where(too_long, middle, low), torch.where(too_long, high, middle)
+    d = minimiser(high.clamp(min=1e-300))
+    linear, quadratic = (a * d).sum(2), high * (d**2).sum(2)
+    slack = 8 * (a.shape[2] + 8) * UNIT_ROUNDOFF * ((a * d).abs().sum(2) + quadratic + high * epsilon**2)
+    return linear + quadratic - high * epsilon**2 - slack
+
+
+def _minimise_over_box(coefficients: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """sum_i min(a_i l_i, a_i u_i), rounded down; (R, B or 1, ...) and (B, ...) to (R, B)."""
+    a, lower, upper = coefficients.flatten(2), lower.flatten(1), upper.flatten(1)
+    value = paired_dot(a.clamp(min=0), lower) + paired_dot(a.clamp(max=0), upper)
+    magnitude = torch.maximum(lower.abs(), upper.abs())
+    return value - 4 * (a.shape[2] + 8) * UNIT_ROUNDOFF * paired_dot(a.abs(), magnitude)
+
+
+def paired_dot(a: Tensor, v: Tensor) -> Tensor:
+    """sum over the last axis of a (R, B or 1, n) with v (B, n): (R, B)."""
+    if a.shape[1] == 1:
+        return a[:, 0] @ v.T
+    return torch.einsum("rbn,bn->rb", a, v)
+
+
+def _at_most_sum(x: Tensor, a: Tensor, b: float) -> Tensor:
+    """x <= a + b, decided exactly (the rounding error of a float64 sum is itself a float64)."""
+    total = a + b
+    virtual = total - a
+    error = (a - (total - virtual)) + (b - virtual)
+    return (x < total) | ((x == total) & (error >= 0))
+
+
+def _in_range(points: Tensor, ball: Ball) -> Tensor:
+    return (points >= ball.low) & (points <= ball.high)
+
+
+def _round_up(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """The smallest number of ``dtype`` that is at least the float64 ``value``."""
+    rounded = value.to(dtype)
+    above = torch.nextafter(rounded, torch.tensor(math.inf, dtype=dtype))
+    return torch.where(rounded.double() < value, above, rounded)
+
+
+def _spread(per_sample: Tensor, like: Tensor) -> Tensor:
+    """(B,) as (B, 1, ..., 1), to broadcast against ``like``."""
+    return per_sample.reshape(-1, *[1] * (like.dim() - 1))
