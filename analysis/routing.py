@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -57,26 +58,19 @@ def routing(network: nn.Module, inputs: Tensor) -> tuple[LayerRouting, ...]:
         raise InputError("inputs hold no sample, expected at least one")
     layers = {name: module for name, module in network.named_modules() if isinstance(module, PlasticFlex)}
     calls: dict[str, list[tuple[float, float]]] = {name: [] for name in layers}
-    with torch.no_grad(), _before_each_call(layers, lambda name, mask: calls[name].append((conv_ratio(mask), binariness(mask)))):
+    with torch.no_grad(), ExitStack() as hooks:
+        for name, layer in layers.items():
+            hooks.enter_context(layer.register_forward_pre_hook(partial(_record, calls[name])))
         network(inputs)
     return tuple(_average(name, values) for name, values in calls.items() if values)
 
 
+def _record(calls: list[tuple[float, float]], layer: PlasticFlex, arguments: tuple[Tensor]) -> None:
+    """A hook that runs before each call of ``layer``."""
+    mask = layer.mask(*arguments)
+    calls.append((conv_ratio(mask), binariness(mask)))
+
+
 def _average(layer: str, calls: list[tuple[float, float]]) -> LayerRouting:
     ratios, binarinesses = zip(*calls, strict=True)
-    return LayerRouting(layer, sum(ratios) / len(calls), sum(binarinesses) / len(calls), len(calls))
-
-
-@contextmanager
-def _before_each_call(layers: dict[str, PlasticFlex], record: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Hands ``record`` each layer's name and mask at every call; its hooks are gone afterwards, whatever happens."""
-
-    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        return lambda _, arguments: record(name, layers[name].mask(arguments[0]))
-
-    handles = [layer.register_forward_pre_hook(hook(name)) for name, layer in layers.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return LayerRouting(layer, fmean(ratios), fmean(binarinesses), len(calls))

@@ -18,7 +18,7 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from neurocert.models.errors import CheckpointError, InputError
-from neurocert.models.files import read_file, write_atomically
+from neurocert.models.files import printable, read_file, write_atomically
 from neurocert.models.networks.classifier import Classifier, InputSpace
 from neurocert.models.registry import build
 from neurocert.models.schema import FORMAT_VERSION, CheckpointMetadata, explain
@@ -74,7 +74,9 @@ def resolve(name_or_path: str | Path) -> Path:
         return _shipped_folder() / f"{path.name}{SUFFIX}"
     if os.path.exists(path):
         return path
-    raise CheckpointError(f"no checkpoint named {str(name_or_path)!r}", f"shipped: {', '.join(shipped())}; or give the path of a {SUFFIX} file")
+    raise CheckpointError(
+        f"no checkpoint named {str(name_or_path)!r}", f"shipped: {', '.join(shipped())}; or give the path of a {SUFFIX} file"
+    )
 
 
 def load(name_or_path: str | Path) -> Checkpoint:
@@ -91,7 +93,7 @@ def load(name_or_path: str | Path) -> Checkpoint:
         data = read_file(path, MAX_BYTES)
         network, metadata = decode(data)
     except InputError as error:
-        raise CheckpointError(f"{path}: {error.message}", error.hint) from error
+        raise CheckpointError(f"{path}: {printable(error.message)}", error.hint) from error
     return Checkpoint(network, metadata, hashlib.sha256(data).hexdigest(), path)
 
 
@@ -225,7 +227,9 @@ def _require_tensor(name: str, tensor: Tensor, expected: Tensor) -> None:
     if tensor.dtype != expected.dtype:
         raise CheckpointError(f"tensor {name}: {tensor.dtype}, expected {expected.dtype}")
     if wrong := int((~torch.isfinite(tensor)).sum()):
-        raise CheckpointError(f"tensor {name}: {wrong} of {tensor.numel()} values are NaN or infinite", "the training diverged or the file is damaged")
+        raise CheckpointError(
+            f"tensor {name}: {wrong} of {tensor.numel()} values are NaN or infinite", "the training diverged or the file is damaged"
+        )
     if name.endswith("running_var") and bool((tensor < 0).any()):
         raise CheckpointError(f"tensor {name}: a variance of {tensor.min().item():g}, expected none below 0")
 

@@ -30,16 +30,24 @@ def read_file(path: Path, limit: int) -> bytes:
         raise InputError(f"cannot be read: {error}") from error
 
 
+def printable(text: str) -> str:
+    """``text`` that came from a file, on one line, with everything escaped that could steer a terminal."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Writes ``data`` to ``path`` through a temporary file beside it: afterwards the file is the old one or the new one.
 
     Raises:
         InputError: the folder is missing or not writable, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.parent / f".neurocert-{os.getpid()}.tmp"
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}", "give a path in a folder that exists and is writable") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{path}: cannot be written: {reason}", "give a path in a folder that exists and is writable") from error
+    finally:
+        if os.path.lexists(temporary):
+            temporary.unlink()

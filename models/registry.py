@@ -62,7 +62,7 @@ def check_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]
     if name not in _ARCHITECTURES:
         raise InputError(f"unknown architecture {name!r}", f"known: {', '.join(architectures())}")
     try:
-        return _ARCHITECTURES[name].parameters.model_validate(dict(parameters)).model_dump()
+        return _ARCHITECTURES[name].parameters.model_validate(dict(parameters)).model_dump(mode="json")
     except ValidationError as error:
         raise InputError(f"architecture {name}: {explain(error)}") from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from neurocert.models.semantics import EulerLeak, FactorLeak, Semantics, Spiking
 
@@ -16,7 +17,7 @@ FORMAT_VERSION = 1
 
 def _printable(name: str) -> str:
     if not name.isprintable() or name != name.strip():
-        raise ValueError("expected printable characters, none of them blank at the ends")
+        raise ValueError(f"got {name!r}, expected printable characters and no blank at either end")
     return name
 
 
@@ -184,15 +185,17 @@ class CheckpointMetadata(Strict):
 
 
 def explain(error: ValidationError, most: int = 3) -> str:
-    """A validation error as one line: where, what was got, what was expected; at most ``most`` places."""
-    details = error.errors(include_url=False)
-    lines = [f"{'.'.join(map(str, detail['loc'])) or 'value'}: {detail['msg']}{_got(detail['type'], detail['input'])}" for detail in details]
+    """A validation error as one line: where, what was expected, what was got; at most ``most`` places."""
+    lines = [_explain_one(detail) for detail in error.errors(include_url=False)]
     more = [f"and {len(lines) - most} more"] if len(lines) > most else []
     return "; ".join(lines[:most] + more)
 
 
-def _got(kind: str, value: object) -> str:
-    if kind == "missing":
-        return ""
-    text = repr(value)
-    return f", got {text if len(text) <= 60 else text[:57] + '...'}"
+def _explain_one(detail: ErrorDetails) -> str:
+    place = f"{'.'.join(map(str, detail['loc']))}: " if detail["loc"] else ""
+    if detail["type"] == "value_error":  # one of our own, which says what it got
+        return place + detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "missing":
+        return f"{place}{detail['msg']}"
+    got = repr(detail["input"])
+    return f"{place}{detail['msg']}, got {got if len(got) <= 60 else got[:57] + '...'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from neurocert.certify.bounds.interval import Interval
 from neurocert.certify.bounds.registry import Rounding, Rule, rule_for
 from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.errors import NumericalFailure
-from neurocert.perturbations.balls import Ball
+from neurocert.perturbations.balls import Ball, LinfBall
 
 MEMORY_BUDGET = 256 * 2**20
 """Bytes that the largest coefficient tensor of a backward pass may take; more rows are processed in turn."""
@@ -46,6 +47,7 @@ class Propagation:
         self.graph, self.inputs, self.arithmetic = graph, inputs, arithmetic
         self.bounds: dict[Value, Interval] = {graph.input: Interval(*inputs.ball.box(inputs.centres))}
         self._charges: dict[Value, Tensor] = {}
+        self._relaxations: dict[str, Any] = {}
         self._largest = max([graph.input_shape.numel(), *(shape.numel() for node in graph.nodes for shape in node.shapes)])
         for index, node in enumerate(graph.nodes):
             if refine:
@@ -103,7 +105,16 @@ class Propagation:
         if node is None:
             return False
         rule = _rule(node)
-        return rule.loses or (rule.refine is None and any(self._refinable(source) for source in node.inputs))
+        if rule.loses:
+            return not (len(node.inputs) == 1 and self._independent(node.inputs[0]))
+        return rule.refine is None and any(self._refinable(source) for source in node.inputs)
+
+    def _independent(self, value: Value) -> bool:
+        """Whether the elements of this value range over exactly its box, each on its own."""
+        node = self.graph.node(value)
+        if node is None:
+            return isinstance(self.inputs.ball, LinfBall)
+        return len(node.inputs) == 1 and not _rule(node).loses and len(node.shapes) == 1 and self._independent(node.inputs[0])
 
     def _tighten(self, value: Value, mask: Tensor) -> None:
         """Intersects the interval of the elements of ``mask`` (B, *shape) with linear bounds."""
@@ -143,12 +154,17 @@ class Propagation:
 
     def _through(self, node: Node, rule: Rule, outputs: tuple[Tensor | None, ...], pending: dict[Value, Tensor]) -> list[Tensor]:
         """Moves coefficients from a node's outputs to its inputs; returns what that adds to the bound."""
-        back, constant = rule.linear(node.layer, tuple(self.bounds[source] for source in node.inputs), outputs)
+        if node.name not in self._relaxations:
+            self._relaxations[node.name] = rule.relax(node.layer, tuple(self.bounds[source] for source in node.inputs))
+        back, constant = rule.linear(node.layer, self._relaxations[node.name], outputs)
         terms = [constant]
         terms += [-dot(a.abs(), self._charges[output]) for output, a in zip(node.outputs, outputs, strict=True) if a is not None]
         for source, a in zip(node.inputs, back, strict=True):
-            if a is not None:
-                pending[source] = pending[source] + a if source in pending else a
+            if a is None:
+                continue
+            summed = source in pending
+            pending[source] = pending[source] + a if summed else a
+            if summed or not rule.affine:
                 terms.append(-dot(pending[source].abs(), self._own_charge(source)))
         return terms
 

@@ -47,12 +47,14 @@ class Rule:
         statement: what is computed and why it is sound, in one or two sentences.
         source: equation or section.
         interval: (layer, input intervals) -> one box per output.
-        linear: (layer, input intervals, coefficients (R, B or 1, *shape) on each output or None) -> (coefficients on each
+        relax: (layer, input intervals) -> whatever ``linear`` needs to know about them; computed once for each node.
+        linear: (layer, relaxation, coefficients (R, B or 1, *shape) on each output or None) -> (coefficients on each
             input, constant (R, B or 1)), such that for all inputs in the intervals
             sum_k A_k . y_k >= sum_i A'_i . x_i + constant.
         rounding: (layer, input intervals) -> one ``Rounding`` per output.
         affine: the linear rule is an identity, so it holds without any bound on the inputs.
-        loses: the interval rule forgets how its inputs depend on one another, so linear bounds of its outputs help.
+        loses: the interval rule forgets how the elements of its inputs depend on one another, so linear bounds of its
+            outputs help; never true of a function of one element.
         refine: (layer, input intervals) -> for each input, which elements' bounds the linear rule depends on (or None).
         refuses: (layer, input shapes, output shape, without the batch) -> why this very layer cannot be bounded, or None.
     """
@@ -61,7 +63,8 @@ class Rule:
     statement: str
     source: str
     interval: Callable[[Any, Inputs], tuple[Box, ...]]
-    linear: Callable[[Any, Inputs, Coefficients], tuple[Coefficients, Tensor]]
+    relax: Callable[[Any, Inputs], Any]
+    linear: Callable[[Any, Any, Coefficients], tuple[Coefficients, Tensor]]
     rounding: Callable[[Any, Inputs], tuple[Rounding, ...]]
     affine: bool = False
     loses: bool = False
@@ -111,11 +114,6 @@ def layer_name(layer: Any) -> str:
     if hasattr(layer, "target"):
         return layer_name(layer.target)
     return getattr(layer, "__name__", str(layer))
-
-
-def selects(layer: Any, inputs: Inputs) -> tuple[Rounding, ...]:
-    """``Rule.rounding`` of an elementwise operation that is exact and never enlarges a magnitude."""
-    return (Rounding(0, inputs[0].magnitude),)
 
 
 def zero_constant(coefficients: Coefficients) -> Tensor:

@@ -1,0 +1,1 @@
+"""Verifiers: from a problem to certificates."""

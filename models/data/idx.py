@@ -77,7 +77,9 @@ def _read_shape(stream: IO[bytes], path: Path, dimensions: int) -> tuple[int, ..
     header = stream.read(length)
     expected = bytes([0, 0, UNSIGNED_BYTE, dimensions])
     if header[:4] != expected:
-        raise DataError(f"{path}: starts with bytes {header[:4].hex(' ')}, expected {expected.hex(' ')} (IDX, unsigned bytes, {dimensions}-D)")
+        raise DataError(
+            f"{path}: starts with bytes {header[:4].hex(' ')}, expected {expected.hex(' ')} (IDX, unsigned bytes, {dimensions}-D)"
+        )
     if len(header) < length:
         raise DataError(f"{path}: truncated: {len(header)} bytes, expected a header of {length}")
     return tuple(int(size) for size in np.frombuffer(header, ">u4", offset=4))

@@ -12,6 +12,7 @@ from numpy.lib import format as npy
 
 from neurocert.models.data.samples import MAX_ELEMENTS, Samples, make_samples
 from neurocert.models.errors import DataError
+from neurocert.models.files import printable
 
 INPUT_NAMES = ("inputs", "x", "images")
 LABEL_NAMES = ("labels", "y")
@@ -30,13 +31,13 @@ def read_npz(path: Path, name: str) -> Samples:
         with zipfile.ZipFile(path) as archive:
             inputs, labels = _read_array(archive, INPUT_NAMES), _read_array(archive, LABEL_NAMES)
     except DataError as error:
-        raise DataError(f"{path}: {error.message}", error.hint) from error
+        raise DataError(f"{path}: {printable(error.message)}", error.hint) from error
     except Exception as error:  # any bytes may come; whatever zip, inflate and npy make of them is an error in the file
-        raise DataError(f"{path}: is not a readable .npz file: {error}") from error
+        raise DataError(f"{path}: is not a readable .npz file: {printable(str(error))}") from error
     try:
         return make_samples(_as_inputs(inputs), _as_labels(labels), name)
     except DataError as error:
-        raise DataError(f"{path}: {error.message}", error.hint) from error
+        raise DataError(f"{path}: {printable(error.message)}", error.hint) from error
 
 
 def _read_array(archive: zipfile.ZipFile, names: tuple[str, ...]) -> np.ndarray:
@@ -44,7 +45,9 @@ def _read_array(archive: zipfile.ZipFile, names: tuple[str, ...]) -> np.ndarray:
     found = [name for name in names if name in held]
     if len(found) != 1:
         wanted = f"expected exactly one of {', '.join(names)}"
-        raise DataError(f"holds arrays {', '.join(held[:8]) or '(none)'}; {wanted}", "numpy.savez(path, inputs=..., labels=...) writes such a file")
+        raise DataError(
+            f"holds arrays {', '.join(held[:8]) or '(none)'}; {wanted}", "numpy.savez(path, inputs=..., labels=...) writes such a file"
+        )
     member = f"{found[0]}.npy"
     with archive.open(member) as stream:
         shape, dtype = _header(stream)

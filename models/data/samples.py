@@ -75,7 +75,7 @@ def content_sha256(inputs: Tensor, labels: Tensor) -> str:
     digest = hashlib.sha256(repr(tuple(inputs.shape)).encode())
     for tensor in (inputs, labels):
         array = tensor.contiguous().numpy()
-        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False))
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
     return digest.hexdigest()
 
 

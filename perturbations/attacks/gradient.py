@@ -124,7 +124,8 @@ def attack(name: str) -> Attack:
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """f_y - max_{j != y} f_j for logits (B, K) and labels (B,): positive exactly where the decision is y, alone."""
+    """f_y - max_{j != y} f_j for logits (B, K) and labels (B,): positive exactly where the decision is y, alone; float64."""
+    logits = logits.double()
     own = logits.gather(1, labels[:, None])[:, 0]
     others = logits.scatter(1, labels[:, None], -torch.inf)
     return own - others.max(1).values

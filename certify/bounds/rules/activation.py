@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
-from neurocert.certify.bounds.relaxations.lines import apply_lines
+from neurocert.certify.bounds.relaxations.lines import Lines, apply_lines
 from neurocert.certify.bounds.relaxations.piecewise import Function, corners, piecewise_linear_lines
 from neurocert.certify.bounds.relaxations.s_shaped import sigmoid_lines
 from neurocert.models.semantics import nearest_float32
@@ -26,12 +26,9 @@ def _register_piecewise(layers: tuple[Any, ...], pieces: Callable[[Any], Pieces]
         values = function(corners(inputs[0].lower, inputs[0].upper, breakpoints))
         return ((values.amin(0), values.amax(0)),)
 
-    def linear(layer: Any, inputs: Inputs, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
-        (a,) = coefficients
-        assert a is not None
+    def relax(layer: Any, inputs: Inputs) -> Lines:
         function, breakpoints = pieces(layer)
-        back, constant = apply_lines(a, piecewise_linear_lines(function, breakpoints, inputs[0].lower, inputs[0].upper))
-        return (back,), constant
+        return piecewise_linear_lines(function, breakpoints, inputs[0].lower, inputs[0].upper)
 
     def rounding(layer: Any, inputs: Inputs) -> tuple[Rounding, ...]:
         function, breakpoints = pieces(layer)
@@ -42,7 +39,14 @@ def _register_piecewise(layers: tuple[Any, ...], pieces: Callable[[Any], Pieces]
         crossed = [(inputs[0].lower < b) & (b < inputs[0].upper) for b in breakpoints]
         return (torch.stack(crossed).any(0),)
 
-    register(Rule(layers, statement, source, interval, linear, rounding, refine=refine))
+    register(Rule(layers, statement, source, interval, relax, _along_lines, rounding, refine=refine))
+
+
+def _along_lines(layer: Any, lines: Lines, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+    (a,) = coefficients
+    assert a is not None
+    back, constant = apply_lines(a, lines)
+    return (back,), constant
 
 
 def _relu(layer: Any) -> Pieces:
@@ -72,11 +76,8 @@ def _sigmoid_interval(layer: Any, inputs: Inputs) -> tuple[Box, ...]:
     return ((torch.sigmoid(inputs[0].lower), torch.sigmoid(inputs[0].upper)),)
 
 
-def _sigmoid_linear(layer: Any, inputs: Inputs, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
-    (a,) = coefficients
-    assert a is not None
-    back, constant = apply_lines(a, sigmoid_lines(inputs[0].lower, inputs[0].upper))
-    return (back,), constant
+def _sigmoid_relax(layer: Any, inputs: Inputs) -> Lines:
+    return sigmoid_lines(inputs[0].lower, inputs[0].upper)
 
 
 def _sigmoid_rounding(layer: Any, inputs: Inputs) -> tuple[Rounding, ...]:
@@ -100,7 +101,8 @@ register(
         "within 8 roundings of the true value is covered.",
         "theory: slopes and offsets",
         _sigmoid_interval,
-        _sigmoid_linear,
+        _sigmoid_relax,
+        _along_lines,
         _sigmoid_rounding,
         refine=_sigmoid_refine,
     )

@@ -42,6 +42,8 @@ def register_affine(
     statement: str,
     source: str,
     refuses: Callable[..., str | None] = lambda layer, inputs, output: None,
+    *,
+    loses: bool = True,
 ) -> None:
     """Registers the rules that every affine layer shares."""
 
@@ -50,10 +52,12 @@ def register_affine(
         centre, radius = affine.forward(inputs[0].centre) + affine.offset, affine.absolute(inputs[0].radius)
         return ((centre - radius, centre + radius),)
 
-    def linear(module: nn.Module, inputs: Inputs, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+    def relax(module: nn.Module, inputs: Inputs) -> AffineMap:
+        return describe(module, inputs[0].lower.shape[1:])
+
+    def linear(module: nn.Module, affine: AffineMap, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
         (a,) = coefficients
         assert a is not None
-        affine = describe(module, inputs[0].lower.shape[1:])
         back = affine.transpose(a.flatten(0, 1)).unflatten(0, a.shape[:2])
         return (back,), (a * affine.offset).flatten(2).sum(2)
 
@@ -62,7 +66,7 @@ def register_affine(
         operations = affine.operations + 8 if affine.operations else 0
         return (Rounding(operations, affine.absolute(inputs[0].magnitude) + affine.offset_magnitude),)
 
-    register(Rule((layer,), statement, source, interval, linear, rounding, affine=True, loses=True, refuses=refuses))
+    register(Rule((layer,), statement, source, interval, relax, linear, rounding, affine=True, loses=loses, refuses=refuses))
 
 
 def linear_map(layer: nn.Linear, shape: torch.Size) -> AffineMap:
@@ -152,17 +156,16 @@ def _refuses_batch_norm(layer: nn.BatchNorm2d, inputs: tuple[torch.Size, ...], o
 
 
 CENTRE_RADIUS = "y = W x + b. Interval: W c + b +- |W| r, exact for a box; linear: A y = (A W) x + A b, an identity."
+BATCH_NORM = "Evaluation mode: y = x w / sqrt(var + eps) + (b - mean w / sqrt(var + eps))."
 SOURCE = "theory: affine layers; Gowal et al. 2018 (interval), Zhang et al. 2018 (linear)"
 
 register_affine(nn.Linear, linear_map, CENTRE_RADIUS, SOURCE)
 register_affine(nn.Conv2d, conv2d_map, CENTRE_RADIUS, SOURCE, _refuses_convolution)
+register_affine(nn.BatchNorm1d, batch_norm_map, BATCH_NORM, SOURCE, _refuses_batch_norm, loses=False)
+register_affine(nn.BatchNorm2d, batch_norm_map, BATCH_NORM, SOURCE, _refuses_batch_norm, loses=False)
 register_affine(
-    nn.BatchNorm2d, batch_norm_map, "Evaluation mode: y = x w / sqrt(var + eps) + (b - mean w / sqrt(var + eps)).", SOURCE, _refuses_batch_norm
+    Normalise, normalise_map, "y = (x - mean) / std, per channel.", "part of the network, so that epsilon is in input units", loses=False
 )
-register_affine(
-    nn.BatchNorm1d, batch_norm_map, "Evaluation mode: y = x w / sqrt(var + eps) + (b - mean w / sqrt(var + eps)).", SOURCE, _refuses_batch_norm
-)
-register_affine(Normalise, normalise_map, "y = (x - mean) / std, per channel.", "part of the network, so that epsilon is in input units")
 register_affine(nn.AvgPool2d, average_pool_map, "Each output is a mean with nonnegative weights, so bounds pass through exactly.", SOURCE)
 register_affine(
     ChannelAlignment,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neurocert.certify.bounds.arithmetic import magnitude
 from neurocert.certify.bounds.call import Call, Slot
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register, zero_constant
@@ -39,10 +40,14 @@ def _sum_interval(call: Call, inputs: Inputs) -> tuple[Box, ...]:
     return ((first_lower + second_lower, first_upper + second_upper) if second == 1 else (first_lower - second_upper, first_upper - second_lower),)
 
 
-def _sum_linear(call: Call, inputs: Inputs, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+def _count(call: Call, inputs: Inputs) -> int:
+    return len(inputs)
+
+
+def _sum_linear(call: Call, count: int, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
     (a,) = coefficients
     assert a is not None
-    back: list[Tensor | None] = [None] * len(inputs)
+    back: list[Tensor | None] = [None] * count
     constant = zero_constant(coefficients)
     for sign, argument in zip(_signs(call), call.arguments, strict=True):
         if isinstance(argument, Slot):
@@ -53,10 +58,11 @@ def _sum_linear(call: Call, inputs: Inputs, coefficients: Coefficients) -> tuple
 
 
 def _sum_rounding(call: Call, inputs: Inputs) -> tuple[Rounding, ...]:
-    return (Rounding(3, sum(torch.maximum(lower.abs(), upper.abs()) for lower, upper in _operands(call, inputs)) + inputs[0].magnitude * 0),)
+    first, second = (magnitude(lower, upper) for lower, upper in _operands(call, inputs))
+    return (Rounding(3, first + second),)
 
 
-def _factor(call: Call) -> Tensor:
+def _factor(call: Call, inputs: Inputs = ()) -> Tensor:
     """k of y = k x; the constant operand, or its inverse for a division, or -1."""
     if len(call.arguments) == 1:
         return torch.tensor(-1.0, dtype=torch.float64)
@@ -69,10 +75,10 @@ def _scale_interval(call: Call, inputs: Inputs) -> tuple[Box, ...]:
     return ((torch.minimum(low, high), torch.maximum(low, high)),)
 
 
-def _scale_linear(call: Call, inputs: Inputs, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+def _scale_linear(call: Call, factor: Tensor, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
     (a,) = coefficients
     assert a is not None
-    return (a * _factor(call),), zero_constant(coefficients)
+    return (a * factor,), zero_constant(coefficients)
 
 
 def _scale_rounding(call: Call, inputs: Inputs) -> tuple[Rounding, ...]:
@@ -114,6 +120,7 @@ register(
         "y = a + b or a - b. Interval arithmetic; linear: coefficients pass through, an identity.",
         "theory: affine layers",
         _sum_interval,
+        _count,
         _sum_linear,
         _sum_rounding,
         affine=True,
@@ -127,6 +134,7 @@ register(
         "y = k x with a constant k (or x / k, or -x).",
         "theory: affine layers",
         _scale_interval,
+        _factor,
         _scale_linear,
         _scale_rounding,
         affine=True,

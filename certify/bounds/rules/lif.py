@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -37,22 +39,45 @@ def _after_spike(layer: Fire, lower: Tensor, upper: Tensor) -> Box:
     return layer.retention * lower - layer.reset_amount, layer.retention * upper - layer.reset_amount
 
 
-def _linear(layer: Fire, inputs: Inputs, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
-    on_carried, on_spikes = coefficients
-    silent_slope, firing_slope, jump = _two_pieces(layer, on_carried, on_spikes)
+@dataclass(frozen=True)
+class SpikeStates:
+    """What is known of a layer's spikes.
+
+    Attributes:
+        silent: (B, *shape), where a neuron may stay silent; it certainly fires elsewhere.
+        columns: flat indices of the neurons that are undecided in some sample; the rest of the fields speak of these.
+        undecided, lower, upper: (B, len(columns)).
+    """
+
+    silent: Tensor
+    columns: Tensor
+    undecided: Tensor
+    lower: Tensor
+    upper: Tensor
+
+
+def _relax(layer: Fire, inputs: Inputs) -> SpikeStates:
     silent, fires = _possible(layer, inputs[0])
-    back = torch.where(silent, silent_slope, firing_slope)
-    offset_free = dot(jump, (~silent).to(jump.dtype))
-    unstable = silent & fires
-    columns = unstable.flatten(1).any(0).nonzero()[:, 0]
-    if not len(columns):
-        return (back,), offset_free
-    pieces = [piece.flatten(2)[..., columns] for piece in (silent_slope, firing_slope, jump)]
-    lower, upper, affected = (bound.flatten(1)[:, columns] for bound in (inputs[0].lower, inputs[0].upper, unstable))
-    slope, offset = spike_reset_envelope(*pieces, layer.threshold, lower, upper)
-    flat = back.flatten(2)
-    flat[..., columns] = torch.where(affected, slope, flat[..., columns])
-    return (flat.reshape(back.shape),), offset_free + torch.where(affected, offset, 0.0).sum(2)
+    undecided = (silent & fires).flatten(1)
+    columns = undecided.any(0).nonzero()[:, 0]
+    lower, upper = inputs[0].lower.flatten(1), inputs[0].upper.flatten(1)
+    return SpikeStates(silent, columns, undecided[:, columns], lower[:, columns], upper[:, columns])
+
+
+def _linear(layer: Fire, states: SpikeStates, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+    on_carried, on_spikes = coefficients
+    pieces = _two_pieces(layer, on_carried, on_spikes)
+    silent_slope, firing_slope, jump = pieces
+    back = torch.where(states.silent, silent_slope, firing_slope)
+    constant = dot(jump, (~states.silent).to(jump.dtype))
+    if len(states.columns):
+        few = [piece.flatten(2)[..., states.columns] for piece in pieces]
+        slope, offset = spike_reset_envelope(few[0], few[1], few[2], layer.threshold, states.lower, states.upper)
+        flat = back.flatten(2)
+        flat[..., states.columns] = torch.where(states.undecided, slope, flat[..., states.columns])
+        back = flat.reshape(back.shape)
+        constant = constant + torch.where(states.undecided, offset, 0.0).sum(2)
+    return (back,), constant
 
 
 def _two_pieces(layer: Fire, on_carried: Tensor | None, on_spikes: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,6 +110,7 @@ register(
         "certainly stay silent are exact. Ties are decided by the declared comparison.",
         "theory: deterministic spiking neurons, joint envelope",
         _interval,
+        _relax,
         _linear,
         _rounding,
         refine=_refine,

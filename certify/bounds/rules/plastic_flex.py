@@ -8,7 +8,7 @@ from torch import Tensor
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.lines import dot
-from neurocert.certify.bounds.relaxations.routing import HardSigmoidMask, Mask, SigmoidMask, routing_bounds, routing_planes
+from neurocert.certify.bounds.relaxations.routing import HardSigmoidMask, Mask, Planes, SigmoidMask, routing_bounds, routing_planes
 from neurocert.models.layers.plastic_flex import MaskRouting
 
 MASKS: dict[str, type[Mask]] = {"hard-sigmoid": HardSigmoidMask, "sigmoid": SigmoidMask}
@@ -35,10 +35,13 @@ def _interval(layer: MaskRouting, inputs: Inputs) -> tuple[Box, ...]:
     return (routing_bounds(_mask(layer), convolved, pooled),)
 
 
-def _linear(layer: MaskRouting, inputs: Inputs, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+def _relax(layer: MaskRouting, inputs: Inputs) -> Planes:
+    return routing_planes(_mask(layer), *inputs)
+
+
+def _linear(layer: MaskRouting, planes: Planes, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
     (a,) = coefficients
     assert a is not None
-    planes = routing_planes(_mask(layer), *inputs)
     positive, negative = a.clamp(min=0), a.clamp(max=0)
     on_convolved, on_pooled = (positive * low + negative * high for low, high in zip(planes.lower[:2], planes.upper[:2], strict=True))
     return (on_convolved, on_pooled), dot(positive, planes.lower[2]) + dot(negative, planes.upper[2])
@@ -69,6 +72,7 @@ register(
         "Linear: planes in (C, P) with offsets found the same way.",
         "PlasticFlex thesis Eq. 3.1, 3.2; theory: PlasticFlex, mask tied to the pooling branch",
         _interval,
+        _relax,
         _linear,
         _rounding,
         loses=True,

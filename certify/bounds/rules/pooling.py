@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -14,6 +16,45 @@ from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.bounds.relaxations.maximum import maximum_planes
 
 
+@dataclass(frozen=True)
+class Windows:
+    """Where the elements of each window lie, one strided slice of the padded input for each element of the kernel.
+
+    Attributes:
+        slices: (rows, columns) of the padded input, in the kernel's order.
+        padding: (vertical, horizontal).
+        size: (H, W) of the input.
+    """
+
+    slices: tuple[tuple[slice, slice], ...]
+    padding: tuple[int, int]
+    size: tuple[int, int]
+
+    def take(self, x: Tensor, fill: float) -> Tensor:
+        """(B, C, H, W) to (B, C, H', W', window); padding holds ``fill``."""
+        high, wide = self.padding
+        padded = functional.pad(x, (wide, wide, high, high), value=fill)
+        return torch.stack([padded[..., rows, columns] for rows, columns in self.slices], -1)
+
+    def add(self, parts: list[Tensor]) -> Tensor:
+        """Adds one (..., H', W') part for each element of the kernel onto the elements (..., H, W) it reads."""
+        (high, wide), (height, width) = self.padding, self.size
+        padded = parts[0].new_zeros(*parts[0].shape[:-2], height + 2 * high, width + 2 * wide)
+        for (rows, columns), part in zip(self.slices, parts, strict=True):
+            padded[..., rows, columns] += part
+        return padded[..., high : high + height, wide : wide + width]
+
+
+@dataclass(frozen=True)
+class PoolPlanes:
+    """Weights on each window's elements: ``below`` and ``above`` (B, C, H', W', window), ``offset`` (B, C, H', W')."""
+
+    windows: Windows
+    below: Tensor
+    above: Tensor
+    offset: Tensor
+
+
 def _pair(value: Any) -> tuple[int, int]:
     return tuple(value) if isinstance(value, tuple | list) else (value, value)  # type: ignore[return-value]
 
@@ -22,34 +63,40 @@ def _pool(layer: nn.MaxPool2d, x: Tensor) -> Tensor:
     return functional.max_pool2d(x, layer.kernel_size, layer.stride, layer.padding, layer.dilation)
 
 
-def _windows(layer: nn.MaxPool2d, x: Tensor, fill: float) -> Tensor:
-    """(B, C, H, W) to (B, C, H', W', window); padding holds ``fill``, below every element, so that it never wins."""
-    high, wide = _pair(layer.padding)
-    padded = functional.pad(x, (wide, wide, high, high), value=fill)
-    columns = functional.unfold(padded.flatten(0, 1)[:, None], layer.kernel_size, layer.dilation, 0, layer.stride)
+def _windows(layer: nn.MaxPool2d, x: Tensor) -> Windows:
+    kernel, stride, dilation = _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.dilation)
     size = _pool(layer, x[:1, :1]).shape[2:]
-    return columns.unflatten(2, size).unflatten(0, x.shape[:2]).movedim(2, -1)
+
+    def reach(axis: int, element: int) -> slice:
+        start = element * dilation[axis]
+        return slice(start, start + (size[axis] - 1) * stride[axis] + 1, stride[axis])
+
+    slices = tuple((reach(0, i), reach(1, j)) for i, j in product(range(kernel[0]), range(kernel[1])))
+    return Windows(slices, _pair(layer.padding), (x.shape[2], x.shape[3]))
+
+
+def _taken(layer: nn.MaxPool2d, inputs: Inputs) -> tuple[Windows, Tensor, Tensor]:
+    """Windows of both bounds; padding lies below every element, so that it never wins."""
+    (x,) = inputs
+    windows, fill = _windows(layer, x.lower), float(x.lower.min()) - 1
+    return windows, windows.take(x.lower, fill), windows.take(x.upper, fill)
 
 
 def _interval(layer: nn.MaxPool2d, inputs: Inputs) -> tuple[Box, ...]:
     return ((_pool(layer, inputs[0].lower), _pool(layer, inputs[0].upper)),)
 
 
-def _linear(layer: nn.MaxPool2d, inputs: Inputs, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+def _relax(layer: nn.MaxPool2d, inputs: Inputs) -> PoolPlanes:
+    windows, lower, upper = _taken(layer, inputs)
+    return PoolPlanes(windows, *maximum_planes(lower, upper))
+
+
+def _linear(layer: nn.MaxPool2d, planes: PoolPlanes, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
     (a,) = coefficients
     assert a is not None
-    fill = float(inputs[0].lower.min()) - 1
-    below, above, offset = maximum_planes(_windows(layer, inputs[0].lower, fill), _windows(layer, inputs[0].upper, fill))
     positive, negative = a.clamp(min=0), a.clamp(max=0)
-    weighted = positive[..., None] * below + negative[..., None] * above
-    return (_scatter(layer, weighted, inputs[0].lower.shape[2:]),), dot(negative, offset)
-
-
-def _scatter(layer: nn.MaxPool2d, weighted: Tensor, size: torch.Size) -> Tensor:
-    """Adds window coefficients (R, B, C, H', W', window) onto the input's elements: (R, B, C, H, W)."""
-    columns = weighted.flatten(0, 2).flatten(1, 2).transpose(1, 2)
-    folded = functional.fold(columns, tuple(size), layer.kernel_size, layer.dilation, layer.padding, layer.stride)
-    return folded[:, 0].unflatten(0, weighted.shape[:3])
+    parts = [positive * low + negative * high for low, high in zip(planes.below.unbind(-1), planes.above.unbind(-1), strict=True)]
+    return (planes.windows.add(parts),), dot(negative, planes.offset)
 
 
 def _rounding(layer: nn.MaxPool2d, inputs: Inputs) -> tuple[Rounding, ...]:
@@ -58,11 +105,10 @@ def _rounding(layer: nn.MaxPool2d, inputs: Inputs) -> tuple[Rounding, ...]:
 
 def _refine(layer: nn.MaxPool2d, inputs: Inputs) -> tuple[Tensor | None, ...]:
     """Elements that may be the maximum of some window that has no certain winner."""
-    fill = float(inputs[0].lower.min()) - 1
-    lower, upper = _windows(layer, inputs[0].lower, fill), _windows(layer, inputs[0].upper, fill)
+    windows, lower, upper = _taken(layer, inputs)
     contenders = upper > lower.amax(-1, keepdim=True)
-    open_windows = contenders & (contenders.sum(-1, keepdim=True) > 1)
-    return (_scatter(layer, open_windows.double()[None], inputs[0].lower.shape[2:])[0] > 0,)
+    undecided = contenders & (contenders.sum(-1, keepdim=True) > 1)
+    return (windows.add(list(undecided.double().unbind(-1))) > 0,)
 
 
 def _refuses(layer: nn.MaxPool2d, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
@@ -75,6 +121,7 @@ register(
         "Increasing in every element, so bounds pass through exactly; linear: one element below, a levelled plane above.",
         "theory: slopes and offsets; Singh et al. 2019 (DeepPoly) for the lower plane",
         _interval,
+        _relax,
         _linear,
         _rounding,
         refine=_refine,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register, zero_constant
@@ -24,10 +24,14 @@ def _interval(layer: Any, inputs: Inputs) -> tuple[Box, ...]:
     return ((inputs[0].lower.flatten(1), inputs[0].upper.flatten(1)),)
 
 
-def _linear(layer: Any, inputs: Inputs, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+def _relax(layer: Any, inputs: Inputs) -> torch.Size:
+    return inputs[0].lower.shape[1:]
+
+
+def _linear(layer: Any, shape: torch.Size, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
     (a,) = coefficients
     assert a is not None
-    return (a.unflatten(2, inputs[0].lower.shape[1:]),), zero_constant(coefficients)
+    return (a.unflatten(2, shape),), zero_constant(coefficients)
 
 
 def _rounding(layer: Any, inputs: Inputs) -> tuple[Rounding, ...]:
@@ -44,6 +48,7 @@ register(
         "Elements are moved, not changed.",
         "-",
         _interval,
+        _relax,
         _linear,
         _rounding,
         affine=True,

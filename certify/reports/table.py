@@ -1,0 +1,51 @@
+"""The verdicts of a report as a table for the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from neurocert.certify.reports.parts import Share, Summary
+from neurocert.certify.reports.schema import Report
+
+
+def table(report: Report) -> RenderableType:
+    """Per radius: clean, certified (by any method, then by each), attacked and unknown, with n and 95 % intervals.
+
+    Print it with a ``rich.console.Console``, which honours NO_COLOR and pipes. Fits 80 columns for up to 99 samples.
+    """
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("epsilon", "clean", "certified", "under attack", "unknown"):
+        grid.add_column(name, no_wrap=True)
+    for summary in report.summaries:
+        _add_summary(grid, report, summary)
+    return Group(_title(report), "", grid, "", _legend(report))
+
+
+def _add_summary(grid: Table, report: Report, summary: Summary) -> None:
+    attacked = _cell(summary.unbroken) if report.attacks else "not run"
+    grid.add_row(f"{summary.epsilon:g}", _cell(report.clean), _cell(summary.certified), attacked, _cell(summary.unknown))
+    if len(summary.certified_by) > 1:
+        for method, share in summary.certified_by.items():
+            grid.add_row(Text(f"  {method}", style="dim"), "", _cell(share, "dim"), "", "")
+    grid.add_section()
+
+
+def _cell(share: Share, style: str = "") -> Text:
+    return Text(str(share.proportion).replace(" = ", "  ").replace(" [", "\n["), style)
+
+
+def _title(report: Report) -> Text:
+    return Text.assemble((report.network.name, "bold"), f"  {len(report.samples)} {report.data.noun}, {report.perturbation.name}")
+
+
+def _legend(report: Report) -> Text:
+    methods, attacks = " or ".join(report.methods), " or ".join(attack.name for attack in report.attacks)
+    lines = (
+        f"certified: proved by {methods or 'no method'}",
+        f"under attack: decided rightly and not broken by {attacks}" if attacks else "under attack: no attack was run",
+        "[lower, upper]: 95 % interval in percent (Clopper-Pearson)",
+    )
+    return Text("\n".join(lines), "dim")

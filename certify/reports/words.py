@@ -1,0 +1,54 @@
+"""What a report claims, in plain words."""
+
+from __future__ import annotations
+
+from neurocert.analysis.statistics import Proportion
+from neurocert.certify.reports.parts import Perturbation, Summary
+from neurocert.certify.reports.schema import Report
+
+
+def headline(report: Report) -> Summary:
+    """The radius to speak of first: the largest at which at least half of the samples are certified, else the smallest."""
+    certified = [summary for summary in report.summaries if 2 * summary.certified.count >= summary.certified.n]
+    return certified[-1] if certified else report.summaries[0]
+
+
+def claim(report: Report, summary: Summary) -> str:
+    """One sentence that counts every sample exactly once."""
+    certified = summary.certified.proportion
+    misclassified = certified.n - report.clean.count
+    parts = [
+        f"Of {certified.n} {report.data.noun}, {certified.count or 'none'} ({percent(certified)}) "
+        f"{'are proved to keep their' if certified.count > 1 else 'is proved to keep its'} class "
+        f"under every {change(report.perturbation, summary.epsilon)}",
+        _attacked(report, summary),
+        f"{_are(summary.unknown.count)} undecided",
+        f"{_are(misclassified)} misclassified without any change",
+    ]
+    return "; ".join(parts) + "."
+
+
+def _attacked(report: Report, summary: Summary) -> str:
+    if summary.falsified.count:
+        return f"for {summary.falsified.count} an attack found a change that breaks the decision"
+    return "no attack found a change that breaks a decision" if report.attacks else "no attack was run"
+
+
+def _are(count: int) -> str:
+    return f"{count} are" if count > 1 else f"{count or 'none'} is"
+
+
+def change(perturbation: Perturbation, epsilon: float) -> str:
+    """Such as "change of up to 0.01 per pixel"."""
+    known = {"linf": f"change of up to {epsilon:g} per pixel", "l2": f"change of Euclidean length up to {epsilon:g}"}
+    return known.get(perturbation.name, f"change of size up to {epsilon:g} ({perturbation.name})")
+
+
+def percent(proportion: Proportion) -> str:
+    """Such as "62 %, 95 % interval 47.2 to 75.3 %"."""
+    lower, upper = proportion.interval()
+    return f"{_round(proportion.value)} %, 95 % interval {_round(lower)} to {_round(upper)} %"
+
+
+def _round(share: float) -> str:
+    return f"{round(100 * share, 1):g}"

@@ -1,0 +1,110 @@
+"""Lower bounds of classification margins, by method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neurocert.certify.bounds.graph import Graph, capture
+from neurocert.certify.bounds.propagation import InputSet, Propagation
+from neurocert.certify.errors import ConfigError, NumericalFailure
+from neurocert.certify.problem import Problem
+
+BATCH = 16
+"""Samples bounded together; keeps the working set small on a laptop."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How margins are bounded.
+
+    Attributes:
+        name: as given on the command line.
+        refine: tighten intermediate intervals by linear bounds.
+        affine_only: go back from the margin through the last affine layers only, then use intervals.
+        description: one line.
+    """
+
+    name: str
+    refine: bool
+    affine_only: bool
+    description: str
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("interval", False, True, "interval bounds forward; the margin is merged with the last affine layers"),
+        Method("linear", True, False, "linear lower bounds backward through every layer, with linearly refined intermediate intervals"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class MarginBounds:
+    """Result of a method on a batch.
+
+    Attributes:
+        lower: (B,) float64 lower bounds of min_{j != y} f_y - f_j over the set; NaN where the method failed.
+        failures: for each failed sample, why.
+    """
+
+    lower: Tensor
+    failures: dict[int, str]
+
+
+def method(name: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        ConfigError: unknown name.
+    """
+    if name not in METHODS:
+        raise ConfigError(f"method is {name!r}, expected one of {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def capture_problem(problem: Problem) -> Graph:
+    """The graph of the problem's network.
+
+    Raises:
+        UnsupportedLayer: before anything is computed, naming every layer without a rule.
+    """
+    return capture(problem.network, tuple(problem.inputs.shape[1:]))
+
+
+def margin_bounds(problem: Problem, graph: Graph, method: Method, indices: list[int]) -> MarginBounds:
+    """Bounds the margins of the samples ``indices``, all others stay NaN. A numerical failure concerns one sample alone."""
+    lower = torch.full((len(problem.inputs),), torch.nan, dtype=torch.float64)
+    failures: dict[int, str] = {}
+    for start in range(0, len(indices), BATCH):
+        _bound(problem, graph, method, indices[start : start + BATCH], lower, failures)
+    return MarginBounds(lower, failures)
+
+
+def _bound(problem: Problem, graph: Graph, method: Method, batch: list[int], lower: Tensor, failures: dict[int, str]) -> None:
+    try:
+        with torch.no_grad():
+            lower[batch] = _lower_margins(problem, graph, method, batch)
+    except NumericalFailure as failure:
+        if len(batch) == 1:
+            failures[batch[0]] = str(failure)
+            return
+        for index in batch:
+            _bound(problem, graph, method, [index], lower, failures)
+
+
+def _lower_margins(problem: Problem, graph: Graph, method: Method, batch: list[int]) -> Tensor:
+    inputs = InputSet(problem.ball, problem.inputs[batch])
+    propagation = Propagation(graph, inputs, problem.arithmetic, refine=method.refine)
+    differences = margin_coefficients(problem.labels[batch], graph.shape(graph.output)[0])
+    return propagation.lower(graph.output, differences, affine_only=method.affine_only).amin(0)
+
+
+def margin_coefficients(labels: Tensor, classes: int) -> Tensor:
+    """The rows e_y - e_j, j != y, for each label y: float64 (classes - 1, B, classes)."""
+    identity = torch.eye(classes, dtype=torch.float64)
+    rows = [identity[y] - identity[[j for j in range(classes) if j != y]] for y in labels.tolist()]
+    return torch.stack(rows, 1)

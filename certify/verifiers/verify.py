@@ -1,0 +1,133 @@
+"""The verdict on each sample: a proof, a counterexample, or why there is neither."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import torch
+from torch import Tensor, nn
+
+from neurocert.certify.certificate import Certificate, Verdict, Witness
+from neurocert.certify.errors import SandwichBreach
+from neurocert.certify.problem import Problem, make_problem
+from neurocert.certify.verifiers.margins import MarginBounds, capture_problem, margin_bounds
+from neurocert.certify.verifiers.margins import method as method_named
+from neurocert.perturbations.attacks import Attack, AttackResult
+from neurocert.perturbations.attacks import attack as attack_named
+from neurocert.perturbations.balls import Ball
+
+
+def verify(
+    network: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    perturbation: Ball,
+    method: str = "linear",
+    *,
+    attack: str | None = "pgd",
+    arithmetic: str | None = None,
+    seed: int = 0,
+) -> list[Certificate]:
+    """Decides, for each sample, whether the network keeps its decision on the whole perturbation set.
+
+    Args:
+        network: in evaluation mode; any module whose layers have rules (``certify ls rules``).
+        inputs: (B, *shape), in the network's dtype and input range.
+        labels: (B,) integers.
+        perturbation: such as ``LinfBall(0.01)``; clipped to the network's input range if it declares one.
+        method: "interval" or "linear".
+        attack: searches for a counterexample where the proof failed; None to skip.
+        arithmetic: "real", "float32" or "float64"; by default that of the network's weights.
+        seed: of the attack's random starts.
+
+    Returns:
+        One certificate for each sample, in order.
+
+    Raises:
+        UnsupportedLayer: a layer without a rule, before anything is computed.
+        InputError: inputs, labels or options that cannot be used.
+    """
+    problem = make_problem(network, inputs, labels, perturbation, arithmetic)
+    chosen, searcher = method_named(method), attack_named(attack) if attack else None
+    graph = capture_problem(problem)
+    clean = problem.margins(problem.inputs)
+    correct = (clean > 0).nonzero()[:, 0].tolist()
+    begun = time.perf_counter()
+    bounds = margin_bounds(problem, graph, chosen, correct)
+    seconds = (time.perf_counter() - begun) / max(1, len(correct))
+    witnesses = _witnesses(problem, bounds, correct, searcher, seed)
+    return [certificate(problem, index, chosen.name, clean, bounds, witnesses.get(index), seconds) for index in range(len(clean))]
+
+
+def _witnesses(problem: Problem, bounds: MarginBounds, correct: list[int], attack: Attack | None, seed: int) -> dict[int, Witness]:
+    """Counterexamples to the samples that have no proof."""
+    open_samples = [index for index in correct if not float(bounds.lower[index]) > 0]
+    if attack is None or not open_samples:
+        return {}
+    result = search(problem, attack, open_samples, seed)
+    found = {index: replay(problem, index, result.points[position]) for position, index in enumerate(open_samples)}
+    return {index: witness for index, witness in found.items() if witness is not None}
+
+
+def search(problem: Problem, attack: Attack, samples: list[int], seed: int) -> AttackResult:
+    """Attacks the samples ``samples`` of a problem."""
+    generator = torch.Generator().manual_seed(seed)
+    return attack.search(problem.network, problem.inputs[samples], problem.labels[samples], problem.ball, generator)
+
+
+def replay(problem: Problem, index: int, point: Tensor) -> Witness | None:
+    """The point as a counterexample to sample ``index``, if it lies in the set and the network, run on it alone, fails."""
+    points, centre, label = point[None], problem.inputs[index : index + 1], int(problem.labels[index])
+    if not bool(problem.ball.contains(points, centre)[0]):
+        return None
+    logits = problem.logits(points)[0].double()
+    others = logits.clone()
+    others[label] = -torch.inf
+    margin = float(logits[label] - others.max())
+    return Witness(point.detach().clone(), margin, int(others.argmax())) if margin <= 0 else None
+
+
+def certificate(
+    problem: Problem, index: int, method: str, clean: Tensor, bounds: MarginBounds, witness: Witness | None, seconds: float
+) -> Certificate:
+    """Puts the verdict on sample ``index`` together.
+
+    Raises:
+        SandwichBreach: a witness against a proof.
+    """
+    bound, margin, label = float(bounds.lower[index]), float(clean[index]), int(problem.labels[index])
+    verdict, reason = decide(margin, bound, witness, bounds.failures.get(index), method)
+    if witness is not None and witness.margin < bound:
+        raise SandwichBreach(
+            f"sample {index}: margin {witness.margin:g} was attained, below its certified lower bound {bound:g} ({method}, {problem.ball.describe()})",
+            "this is a defect of neurocert; please report it with the checkpoint and the command",
+        )
+    logits = problem.logits(problem.inputs[index : index + 1])[0]
+    return Certificate(
+        verdict=verdict,
+        label=label,
+        predicted=int(logits.argmax()),
+        clean_margin=margin,
+        lower_bound=None if math.isnan(bound) else bound,
+        method=method,
+        perturbation=problem.ball.describe(),
+        semantics=problem.semantics,
+        arithmetic=problem.arithmetic.name,
+        reason=reason,
+        witness=witness if verdict is Verdict.FALSIFIED else None,
+        seconds=seconds,
+    )
+
+
+def decide(clean_margin: float, bound: float, witness: Witness | None, failure: str | None, method: str) -> tuple[Verdict, str | None]:
+    """(verdict, reason); nothing but a positive bound is a proof."""
+    if not clean_margin > 0:
+        return Verdict.MISCLASSIFIED, f"the margin on the unperturbed input is {clean_margin:g}"
+    if bound > 0:
+        return Verdict.CERTIFIED, None
+    if witness is not None:
+        return Verdict.FALSIFIED, f"class {witness.predicted} reaches the label's logit (margin {witness.margin:g})"
+    if failure is not None:
+        return Verdict.UNKNOWN, failure
+    return Verdict.UNKNOWN, f"the {method} lower bound of the margin is {bound:g}, not above 0, and no attack succeeded"

@@ -1,0 +1,240 @@
+"""Training by a recipe: seeded, on one thread, and silent; progress goes to a callback."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neurocert.models.checkpoints import tensors_sha256
+from neurocert.models.data.digits import Split
+from neurocert.models.data.samples import Samples, require_fit
+from neurocert.models.data.source import load_samples
+from neurocert.models.errors import DataError, RecipeError
+from neurocert.models.networks.classifier import Classifier, InputSpace
+from neurocert.models.registry import build, check_parameters
+from neurocert.models.schema import (
+    FORMAT_VERSION,
+    Accuracy,
+    ArchitectureSpec,
+    CheckpointMetadata,
+    InputsSpec,
+    NormalisationSpec,
+    Provenance,
+    Score,
+    Source,
+    Versions,
+)
+from neurocert.models.training.recipe import BUILT_IN, Recipe, TrainingSpec
+
+EVALUATION_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training split came to.
+
+    Attributes:
+        number: from 1.
+        of: how many there will be.
+        loss: mean training loss, penalties included.
+        validation: clean accuracy on the validation split.
+        validation_loss: mean cross-entropy there.
+    """
+
+    number: int
+    of: int
+    loss: float
+    validation: Score
+    validation_loss: float
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three parts of a data source; ``test`` is looked at once, after everything is chosen."""
+
+    train: Samples
+    validation: Samples
+    test: Samples
+
+
+def train(
+    recipe: Recipe, *, data: str | None = None, on_epoch: Callable[[Epoch], None] | None = None
+) -> tuple[Classifier, CheckpointMetadata]:
+    """Trains a network and measures it; ``checkpoints.save`` takes what comes out.
+
+    The stored weights are those of the epoch with the best validation accuracy; ties go to the lower validation loss.
+    A re-run gives identical results on one machine, and the same within float noise on another.
+
+    Args:
+        recipe: what to train, on what, and how.
+        data: folder of the data that the recipe only names; not for the built-in digits.
+        on_epoch: called after each epoch.
+
+    Raises:
+        RecipeError: data missing or not wanted, or the loss stopped being finite.
+        DataError: data that cannot be read or does not fit.
+    """
+    splits = load_splits(recipe, data)
+    with _reproducible(recipe.training.seed):
+        inputs = InputSpace(tuple(splits.train.inputs.shape[1:]), recipe.data.low, recipe.data.high)
+        for samples in (splits.train, splits.validation, splits.test):
+            require_fit(samples, inputs, len(recipe.classes))
+        normalisation = measure_normalisation(splits.train)
+        network = build(
+            recipe.architecture.name,
+            recipe.architecture.parameters,
+            inputs=inputs,
+            semantics=recipe.semantics.value(),
+            classes=recipe.classes,
+            mean=normalisation.mean,
+            std=normalisation.std,
+        )
+        best = _fit(network, recipe, splits, on_epoch or (lambda epoch: None))
+        accuracy = Accuracy(
+            train=evaluate(network, splits.train)[0],
+            validation=evaluate(network, splits.validation)[0],
+            test=evaluate(network, splits.test)[0],
+        )
+    return network, _describe(network, recipe, splits, normalisation, best, accuracy)
+
+
+def load_splits(recipe: Recipe, data: str | None) -> Splits:
+    """The recipe's data, or the data at the path ``data`` where the recipe only names it."""
+    source = recipe.data.source
+    if source == BUILT_IN and data not in (None, BUILT_IN):
+        raise RecipeError(
+            f"recipe {recipe.name} trains on {BUILT_IN}, got data {data!r}", "leave the data out, or copy the recipe and name the new data"
+        )
+    if source != BUILT_IN and data is None:
+        raise RecipeError(
+            f"recipe {recipe.name} trains on {source!r}, which does not come with the package", "give its folder with --data PATH"
+        )
+    names: tuple[Split, Split, Split] = ("train", "validation", "test")
+    return Splits(*(load_samples(data or source, name) for name in names))
+
+
+def measure_normalisation(samples: Samples) -> NormalisationSpec:
+    """Mean and standard deviation per channel, to six decimals so that machines agree."""
+    std, mean = torch.std_mean(samples.inputs.double(), dim=(0, 2, 3), correction=0)
+    if constant := [channel for channel, value in enumerate(std.tolist()) if value < 1e-6]:
+        raise DataError(f"{samples.name}: channel {constant[0]} is constant over the training split")
+    return NormalisationSpec(mean=tuple(round(m, 6) for m in mean.tolist()), std=tuple(round(s, 6) for s in std.tolist()))
+
+
+@torch.no_grad()
+def evaluate(network: Classifier, samples: Samples) -> tuple[Score, float]:
+    """Clean accuracy and mean cross-entropy of ``network`` in evaluation mode, which it is left in."""
+    network.eval()
+    correct, loss = 0, 0.0
+    for inputs, labels in zip(samples.inputs.split(EVALUATION_BATCH), samples.labels.split(EVALUATION_BATCH), strict=True):
+        logits = network(inputs)
+        correct += int((logits.argmax(1) == labels).sum())
+        loss += functional.cross_entropy(logits, labels, reduction="sum").item()
+    return Score(correct=correct, n=len(samples)), loss / len(samples)
+
+
+def _fit(network: Classifier, recipe: Recipe, splits: Splits, on_epoch: Callable[[Epoch], None]) -> int:
+    """Trains ``network``, leaves the best epoch's weights in it, and returns that epoch's number."""
+    spec = recipe.training
+    optimiser = _optimiser(network, spec)
+    best_rank, best_epoch, best_weights = (-1, 0.0), 0, {}
+    for number in range(1, spec.epochs + 1):
+        _set_learning_rate(optimiser, spec, number)
+        loss = _epoch(network, splits.train, spec, optimiser)
+        score, validation_loss = evaluate(network, splits.validation)
+        if not (math.isfinite(loss) and math.isfinite(validation_loss)):
+            message = (
+                f"recipe {recipe.name}: in epoch {number} of {spec.epochs} the loss is {loss}, on the validation split {validation_loss}"
+            )
+            raise RecipeError(message, "lower the learning rate")
+        rank = (score.correct, -validation_loss)
+        if rank > best_rank:
+            best_rank, best_epoch, best_weights = rank, number, copy.deepcopy(network.state_dict())
+        on_epoch(Epoch(number, spec.epochs, loss, score, validation_loss))
+    network.load_state_dict(best_weights)
+    return best_epoch
+
+
+def _epoch(network: Classifier, samples: Samples, spec: TrainingSpec, optimiser: torch.optim.Optimizer) -> float:
+    """One pass in random order; a last batch of one sample is left out, for batch norm has no variance there."""
+    network.train()
+    losses = []
+    for batch in torch.randperm(len(samples)).split(spec.batch_size):
+        if len(batch) < 2:
+            continue
+        loss = _loss(network, samples.inputs[batch], samples.labels[batch], spec)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    return math.fsum(losses) / len(losses) if losses else math.nan
+
+
+def _loss(network: Classifier, inputs: Tensor, labels: Tensor, spec: TrainingSpec) -> Tensor:
+    space = network.inputs
+    noise = spec.input_noise * (2.0 * torch.rand_like(inputs) - 1.0)
+    logits = network((inputs + noise).clamp(space.low, space.high))
+    loss = functional.cross_entropy(logits, labels, label_smoothing=spec.label_smoothing)
+    return loss + spec.l1 * sum(weight.abs().sum() for weight in _weights(network))
+
+
+def _weights(network: nn.Module) -> Iterator[Tensor]:
+    return (module.weight for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear))
+
+
+def _optimiser(network: nn.Module, spec: TrainingSpec) -> torch.optim.Optimizer:
+    if spec.optimiser == "sgd":
+        return torch.optim.SGD(network.parameters(), spec.learning_rate, momentum=spec.momentum, weight_decay=spec.weight_decay)
+    return torch.optim.Adam(network.parameters(), spec.learning_rate, weight_decay=spec.weight_decay)
+
+
+def _set_learning_rate(optimiser: torch.optim.Optimizer, spec: TrainingSpec, epoch: int) -> None:
+    share = 0.5 * (1.0 + math.cos(math.pi * (epoch - 1) / spec.epochs)) if spec.schedule == "cosine" else 1.0
+    for group in optimiser.param_groups:
+        group["lr"] = spec.learning_rate * share
+
+
+@contextmanager
+def _reproducible(seed: int) -> Iterator[None]:
+    """One thread and a seeded generator inside; both as they were afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _describe(
+    network: Classifier, recipe: Recipe, splits: Splits, normalisation: NormalisationSpec, best_epoch: int, accuracy: Accuracy
+) -> CheckpointMetadata:
+    architecture = recipe.architecture
+    channels, height, width = network.inputs.shape
+    return CheckpointMetadata(
+        format_version=FORMAT_VERSION,
+        architecture=ArchitectureSpec(name=architecture.name, parameters=check_parameters(architecture.name, architecture.parameters)),
+        semantics=recipe.semantics,
+        inputs=InputsSpec(shape=(channels, height, width), low=network.inputs.low, high=network.inputs.high),
+        normalisation=normalisation,
+        classes=recipe.classes,
+        provenance=Provenance(
+            recipe=Source(name=recipe.name, sha256=recipe.sha256),
+            data=Source(name=recipe.data.source, sha256=splits.train.sha256),
+            seed=recipe.training.seed,
+            epochs=recipe.training.epochs,
+            best_epoch=best_epoch,
+            versions=Versions(torch=torch.__version__, neurocert=version("neurocert")),
+            accuracy=accuracy,
+        ),
+        tensors_sha256=tensors_sha256(network.state_dict()),
+    )

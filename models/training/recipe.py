@@ -1,0 +1,141 @@
+"""Training recipes: TOML files that say everything a training depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from neurocert.models.errors import InputError, RecipeError
+from neurocert.models.files import printable, read_file
+from neurocert.models.registry import check_parameters
+from neurocert.models.schema import ArchitectureSpec, Classes, Name, Number, SemanticsSpec, Strict, explain
+
+SUFFIX = ".toml"
+MAX_BYTES = 2**20
+BUILT_IN = "digits"
+
+
+class DataSpec(Strict):
+    """What is learned.
+
+    Attributes:
+        source: "digits" comes with the package; any other word names data whose folder the user gives.
+        low, high: the range of the input, in input units.
+    """
+
+    source: Name
+    low: Number = 0.0
+    high: Number = 1.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DataSpec:
+        if not self.low < self.high:
+            raise ValueError(f"got low {self.low} and high {self.high}, expected low < high")
+        return self
+
+
+class TrainingSpec(Strict):
+    """How it is learned: cross-entropy by mini-batches, through surrogate gradients and time where the network spikes.
+
+    Attributes:
+        seed: of initialisation, shuffling and noise.
+        momentum: of "sgd"; "adam" has its usual moments.
+        schedule: of the learning rate, "cosine" down to 0 or "constant".
+        weight_decay: L2 penalty as the optimiser applies it, on every parameter.
+        l1: weight of the sum of absolute values of all convolution and linear weights.
+        label_smoothing: share of the target spread over all classes.
+        input_noise: half width of uniform noise added to every pixel (then clipped to the range), in input units.
+    """
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    batch_size: Annotated[int, Field(ge=2, le=65_536)]
+    optimiser: Literal["sgd", "adam"]
+    learning_rate: Annotated[float, Field(gt=0, le=100)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    schedule: Literal["cosine", "constant"] = "cosine"
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    l1: Annotated[float, Field(ge=0, le=1)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    input_noise: Annotated[float, Field(ge=0, le=1e30)] = 0.0
+
+
+def _static_or_table(value: Any) -> Any:
+    """TOML has no null: the word "static" stands for a network without spikes."""
+    if isinstance(value, str) and value != "static":
+        raise ValueError(f'got {value!r}, expected "static" or a table [semantics.spiking]')
+    return {"spiking": None} if value == "static" else value
+
+
+class Recipe(Strict):
+    """A training, completely described.
+
+    Attributes:
+        name: of the network that comes out.
+        description: one sentence for people.
+        classes: names of the logits, label 0 first.
+        architecture, semantics: the network.
+        data, training: what it learns, and how.
+    """
+
+    name: Name
+    description: Name
+    classes: Classes
+    architecture: ArchitectureSpec
+    semantics: Annotated[SemanticsSpec, BeforeValidator(_static_or_table)]
+    data: DataSpec
+    training: TrainingSpec
+
+    @model_validator(mode="after")
+    def _buildable(self) -> Recipe:
+        check_parameters(self.architecture.name, self.architecture.parameters)
+        return self
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical JSON (all fields, defaults filled in): the same for the same training however the file is laid out."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def recipes() -> tuple[str, ...]:
+    """Names of the recipes that come with the package, sorted."""
+    return tuple(sorted(path.stem for path in _folder().glob(f"*{SUFFIX}")))
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """A recipe that comes with the package, by its name, or any TOML file, by its path.
+
+    Raises:
+        RecipeError: not found, not TOML, or not a recipe; with the path of the field that is wrong.
+    """
+    name = str(name_or_path)
+    path = _folder() / f"{name}{SUFFIX}" if name in recipes() else Path(name_or_path)
+    try:
+        return parse_recipe(read_file(path, MAX_BYTES))
+    except InputError as error:
+        raise RecipeError(
+            f"{name}: {printable(error.message)}", error.hint or f"known recipes: {', '.join(recipes())}; or give the path of a TOML file"
+        ) from error
+
+
+def parse_recipe(data: bytes) -> Recipe:
+    """The recipe in the bytes of a TOML file.
+
+    Raises:
+        RecipeError: not TOML, or not a recipe.
+    """
+    try:
+        return Recipe.model_validate(tomllib.loads(data.decode()))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"is not TOML: {error}") from error
+    except ValidationError as error:
+        raise RecipeError(f"is not a recipe: {explain(error)}") from error
+
+
+def _folder() -> Path:
+    return Path(str(resources.files("neurocert.models") / "recipes"))

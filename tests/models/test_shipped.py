@@ -1,0 +1,60 @@
+"""The checkpoints and recipes that come with the package are what they say they are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from neurocert.models.checkpoints import load, resolve, shipped
+from neurocert.models.data.digits import Split, digits
+from neurocert.models.data.samples import require_fit
+from neurocert.models.training.recipe import load_recipe, recipes
+
+DIGITS = ("digits-flex-ann", "digits-flex-snn")
+every_shipped = pytest.mark.parametrize("name", DIGITS)
+
+
+def test_what_is_there() -> None:
+    assert shipped() == DIGITS
+    assert recipes() == (*DIGITS, "mnist-flex-ann", "mnist-flex-snn")
+
+
+@every_shipped
+def test_small(name: str) -> None:
+    assert resolve(name).stat().st_size <= 300_000
+
+
+@every_shipped
+def test_made_by_the_recipe_of_its_name(name: str) -> None:
+    metadata, recipe = load(name).metadata, load_recipe(name)
+    assert (metadata.provenance.recipe.name, metadata.provenance.recipe.sha256) == (recipe.name, recipe.sha256)
+    assert metadata.semantics == recipe.semantics
+    assert metadata.provenance.data.sha256 == digits("train").sha256
+
+
+@every_shipped
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@torch.no_grad()
+def test_as_accurate_as_it_says(name: str, split: Split) -> None:
+    checkpoint, samples = load(name), digits(split)
+    require_fit(samples, checkpoint.network.inputs, len(checkpoint.network.classes))
+    stated = getattr(checkpoint.metadata.provenance.accuracy, split)
+    assert stated.n == len(samples)
+    # Not to the sample: another machine's float32 sums may move one that lies on a border.
+    assert int((checkpoint.network(samples.inputs).argmax(1) == samples.labels).sum()) == pytest.approx(stated.correct, abs=1)
+    assert stated.correct >= 0.96 * stated.n
+
+
+def test_one_spikes_and_one_does_not() -> None:
+    assert load("digits-flex-ann").semantics.spiking is None
+    described = "LIF, spike iff V > 1, hard reset to 0 (in-step), decay 0.5, T=4, direct encoding, mean readout"
+    assert load("digits-flex-snn").semantics.describe() == described
+
+
+@torch.no_grad()
+def test_masks_route_both_ways() -> None:
+    """A mask stuck at 0 or 1 would make the layer a plain pooling or a plain convolution."""
+    for name in DIGITS:
+        network = load(name).network
+        masks = network.synapses[0][0].mask(network.normalise(digits("test").inputs))  # type: ignore[index, operator]
+        assert 0.1 < masks.mean() < 0.9

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neurocert.models.errors import RecipeError
+from neurocert.models.semantics import FactorLeak, Spiking
+from neurocert.models.training.recipe import Recipe, load_recipe, parse_recipe, recipes
+
+STATIC = """
+name = "small"
+description = "a small network"
+classes = ["a", "b"]
+semantics = "static"
+
+[architecture]
+name = "flex-vgg"
+parameters = { blocks = [[2, 2]], hidden = [] }
+
+[data]
+source = "digits"
+
+[training]
+seed = 0
+epochs = 2
+batch_size = 10
+optimiser = "sgd"
+learning_rate = 1
+"""
+
+
+def changed(change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    document = tomllib.loads(STATIC)
+    change(document)
+    return document
+
+
+def put(path: str, value: object) -> Callable[[dict[str, Any]], None]:
+    def change(document: dict[str, Any]) -> None:
+        *parents, last = path.split(".")
+        for parent in parents:
+            document = document[parent]
+        document[last] = value
+
+    return change
+
+
+def text_of(document: dict[str, Any]) -> bytes:
+    """TOML with every value inline."""
+
+    def inline(value: Any) -> str:
+        if isinstance(value, dict):
+            return "{" + ", ".join(f"{key} = {inline(item)}" for key, item in value.items()) + "}"
+        if isinstance(value, bool):
+            return str(value).lower()
+        return repr(value)
+
+    return "\n".join(f"{key} = {inline(value)}" for key, value in document.items()).encode()
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_recipes_of_the_package(name: str) -> None:
+    assert load_recipe(name).name == name
+
+
+def test_static_and_spiking() -> None:
+    assert parse_recipe(STATIC.encode()).semantics.value().spiking is None
+    expected = Spiking(1.0, ">", "hard", 0.0, "in-step", FactorLeak(0.5), 4, "direct", "mean")
+    assert load_recipe("digits-flex-snn").semantics.value().spiking == expected
+
+
+def test_hash_is_of_the_content() -> None:
+    recipe = parse_recipe(STATIC.encode())
+    assert parse_recipe(("# a remark\n" + STATIC + "momentum = 0.9\n").encode()).sha256 == recipe.sha256
+    assert parse_recipe((STATIC + "momentum = 0.8\n").encode()).sha256 != recipe.sha256
+    assert Recipe.model_validate_json(recipe.model_dump_json()).sha256 == recipe.sha256
+
+
+def test_nothing_in_a_file_reaches_the_terminal_raw(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(STATIC.replace("name", '"\\u001b[2J\\n"', 1))
+    with pytest.raises(RecipeError, match=r"\\x1b\[2J\\n: Extra inputs") as error:
+        load_recipe(path)
+    assert str(error.value).isprintable()
+
+
+def test_file_by_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(STATIC)
+    assert load_recipe(path).name == "small"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda document: document.pop("training"), "training: Field required"),
+        (lambda document: document["training"].pop("seed"), "training.seed: Field required"),
+        (put("training.epochs", 0), "training.epochs: Input should be greater than or equal to 1, got 0"),
+        (put("training.epochs", 1.5), "training.epochs: Input should be a valid integer"),
+        (put("training.learning_rate", -0.1), "training.learning_rate: Input should be greater than 0, got -0.1"),
+        (put("training.learning_rate", float("nan")), "training.learning_rate: Input should be"),
+        (put("training.optimiser", "lion"), "training.optimiser: Input should be 'sgd' or 'adam', got 'lion'"),
+        (put("training.l1", True), "training.l1: Input should be a valid number, got True"),
+        (put("training.dropout", 0.5), "training.dropout: Extra inputs are not permitted"),
+        (put("data.low", 1.0), "data: got low 1.0 and high 1.0, expected low < high"),
+        (put("classes", ["a"]), "classes: Tuple should have at least 2 items"),
+        (put("semantics", "spiking"), r"semantics: got 'spiking', expected \"static\" or a table \[semantics.spiking\]"),
+        (put("semantics", {"spiking": {"threshold": 1.0}}), "semantics.spiking.comparison: Field required"),
+        (put("architecture.name", "resnet"), "unknown architecture 'resnet'"),
+        (put("architecture.parameters", {"blocks": [[2, 9]], "hidden": []}), "blocks.0.1: Input should be less than or equal to 8, got 9"),
+    ],
+)
+def test_refuses_with_the_fields_path(tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(text_of(changed(change)))
+    with pytest.raises(RecipeError, match=message) as error:
+        load_recipe(path)
+    assert error.value.message.startswith(f"{path}: is not a recipe: ")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is not a recipe: name: Field required"),
+        (b"a = ", "is not TOML"),
+        (b"\xff", "is not TOML"),
+        (b"a = " + b"[" * 50_000, "is not TOML"),
+    ],
+)
+def test_not_toml(data: bytes, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe(data)
+
+
+@pytest.mark.parametrize("name", ["digits", "nowhere/a.toml", "", "a\0b"])
+def test_unknown_name_lists_the_known_ones(name: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        load_recipe(name)
+    assert error.value.hint is not None and "digits-flex-ann" in error.value.hint
+
+
+@given(data=st.binary(max_size=200) | st.text(alphabet="[]{}=\"'.,# \n\ta1-_:Z+", max_size=60).map(str.encode))
+def test_any_bytes_are_a_recipe_error(data: bytes) -> None:
+    with pytest.raises(RecipeError):
+        parse_recipe(data)
+
+
+@given(place=st.integers(0, len(STATIC) - 1), new=st.text(alphabet="[]{}=\"'.,# \nae1-", max_size=2), cut=st.integers(0, 2))
+def test_a_changed_recipe_is_a_recipe_or_an_error(place: int, new: str, cut: int) -> None:
+    try:
+        recipe = parse_recipe((STATIC[:place] + new + STATIC[place + cut :]).encode())
+    except RecipeError:
+        return
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
