@@ -1,0 +1,1 @@
+"""What networks do and how far results can be trusted: routing statistics, proportions with intervals."""

@@ -1,0 +1,42 @@
+"""Robustness certificates for neuromorphic and hybrid networks. Names are loaded when first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neurocert.certify.api import attack, load, verify
+    from neurocert.certify.certificate import Certificate, Verdict, Witness
+    from neurocert.certify.config import RunConfig
+    from neurocert.certify.reports.schema import Report
+    from neurocert.certify.run import run
+    from neurocert.perturbations.balls import L2Ball, LinfBall
+
+_HOMES = {
+    "Certificate": "neurocert.certify.certificate",
+    "L2Ball": "neurocert.perturbations.balls",
+    "LinfBall": "neurocert.perturbations.balls",
+    "Report": "neurocert.certify.reports.schema",
+    "RunConfig": "neurocert.certify.config",
+    "Verdict": "neurocert.certify.certificate",
+    "Witness": "neurocert.certify.certificate",
+    "attack": "neurocert.certify.api",
+    "load": "neurocert.certify.api",
+    "run": "neurocert.certify.run",
+    "verify": "neurocert.certify.api",
+}
+
+__all__ = ["Certificate", "L2Ball", "LinfBall", "Report", "RunConfig", "Verdict", "Witness", "attack", "load", "run", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

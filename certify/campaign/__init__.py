@@ -1,0 +1,1 @@
+"""Campaigns: many problems, over samples, radii, methods and attacks."""

@@ -1,0 +1,128 @@
+"""Every sample at every radius: all methods' bounds, all attacks, one verdict, and the sandwich checked throughout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neurocert.certify.certificate import Verdict, Witness
+from neurocert.certify.errors import SandwichBreach
+from neurocert.certify.problem import Problem
+from neurocert.certify.verifiers.margins import MarginBounds, Method, capture_problem, margin_bounds
+from neurocert.certify.verifiers.verify import decide, replay, search
+from neurocert.perturbations.attacks import Attack
+from neurocert.perturbations.balls import Ball
+
+Progress = Callable[[str, int, int], None]
+"""(what is being done, steps done, steps in all)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What was found for one sample at one radius.
+
+    Attributes:
+        sample: position in the problem's batch.
+        epsilon: the radius.
+        verdict: see ``Verdict``.
+        reason: why it is no proof; None for a certified sample.
+        bounds: method -> lower bound of the margin; None where none was found.
+        attacks: attack -> least margin found; None where it was not run.
+        witness: the counterexample of a falsified sample.
+        seconds: the sample's share of the time spent at this radius.
+    """
+
+    sample: int
+    epsilon: float
+    verdict: Verdict
+    reason: str | None
+    bounds: dict[str, float | None]
+    attacks: dict[str, float | None]
+    witness: Witness | None
+    seconds: float
+
+
+def campaign(
+    problem: Problem, balls: tuple[Ball, ...], methods: tuple[Method, ...], attacks: tuple[Attack, ...], seed: int, progress: Progress
+) -> list[Outcome]:
+    """Runs every method and attack on every correctly classified sample, radius after radius.
+
+    A counterexample at one radius is one at every larger radius; it is carried along.
+
+    Args:
+        problem: network and samples; its own ball is not used.
+        balls: the perturbation sets, of one kind, with increasing radii.
+
+    Raises:
+        SandwichBreach: an attack went below a certified bound.
+        UnsupportedLayer: before anything is computed.
+    """
+    graph = capture_problem(problem)
+    clean = problem.margins(problem.inputs)
+    correct = (clean > 0).nonzero()[:, 0].tolist()
+    steps, done = len(balls) * (len(methods) + len(attacks)), 0
+    outcomes: list[Outcome] = []
+    carried: dict[int, Witness] = {}
+    for ball in balls:
+        here, begun = problem.with_ball(ball), time.perf_counter()
+        bounds: dict[str, MarginBounds] = {}
+        found: dict[str, dict[int, float]] = {}
+        for method in methods:
+            progress(f"{method.name} bounds, epsilon {ball.epsilon:g}", done, steps)
+            bounds[method.name] = margin_bounds(here, graph, method, correct)
+            done += 1
+        for attack in attacks:
+            progress(f"{attack.name}, epsilon {ball.epsilon:g}", done, steps)
+            found[attack.name] = _attack(here, attack, correct, seed, carried)
+            done += 1
+        seconds = (time.perf_counter() - begun) / len(clean)
+        outcomes += [_outcome(here, index, clean, bounds, found, carried.get(index), seconds) for index in range(len(clean))]
+    progress("done", steps, steps)
+    return outcomes
+
+
+def _attack(problem: Problem, attack: Attack, correct: list[int], seed: int, witnesses: dict[int, Witness]) -> dict[int, float]:
+    """Least margins by sample; counterexamples that survive a replay are added to ``witnesses``."""
+    if not correct:
+        return {}
+    result = search(problem, attack, correct, seed)
+    margins = dict(zip(correct, result.margins.tolist(), strict=True))
+    for position, index in enumerate(correct):
+        if not result.broken[position] or index in witnesses:
+            continue
+        witness = replay(problem, index, result.points[position])
+        if witness is not None:
+            witnesses[index] = witness
+    return margins
+
+
+def _outcome(
+    problem: Problem,
+    index: int,
+    clean: Tensor,
+    bounds: dict[str, MarginBounds],
+    found: dict[str, dict[int, float]],
+    witness: Witness | None,
+    seconds: float,
+) -> Outcome:
+    lowers = {name: _number(result.lower[index]) for name, result in bounds.items()}
+    margins = {name: result.get(index) for name, result in found.items()}
+    best = max((bound for bound in lowers.values() if bound is not None), default=float("nan"))
+    least = min([m for m in margins.values() if m is not None] + ([witness.margin] if witness else []), default=float("inf"))
+    if least < best:
+        raise SandwichBreach(
+            f"sample {index}: an attack reached margin {least:g}, below its certified lower bound {best:g} ({problem.ball.describe()})",
+            "this is a defect of neurocert; please report it with the checkpoint and the command",
+        )
+    failure = next((result.failures[index] for result in bounds.values() if index in result.failures), None)
+    verdict, reason = decide(float(clean[index]), best, witness, failure, " and ".join(bounds))
+    kept = witness if verdict is Verdict.FALSIFIED else None
+    return Outcome(index, problem.ball.epsilon, verdict, reason, lowers, margins, kept, seconds)
+
+
+def _number(value: Tensor) -> float | None:
+    return None if bool(torch.isnan(value)) else float(value)

@@ -1,0 +1,131 @@
+"""What a run is asked to do, checked as a whole before anything is loaded."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from neurocert.certify.errors import ConfigError
+
+NORMS = ("linf", "l2")
+REQUIREMENT = re.compile(r"certified>=(?P<share>[0-9.eE+-]+)@(?P<epsilon>[0-9.eE+-]+)")
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """At least this share of the samples must be certified at this radius."""
+
+    share: float
+    epsilon: float
+
+    def __str__(self) -> str:
+        return f"certified>={self.share:g}@{self.epsilon:g}"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: a network, samples, radii, methods, attacks.
+
+    Attributes:
+        checkpoint: file, or the name of a shipped checkpoint.
+        data: "digits", a folder of IDX files, an IDX file, or an .npz.
+        epsilons: radii in input units, increasing.
+        norm: "linf" or "l2".
+        methods: "interval", "linear".
+        attacks: "fgsm", "pgd"; may be empty.
+        samples: the first so many of the test split, or their indices.
+        seed: of the attacks' random starts.
+        arithmetic: "float32" or "real"; None for that of the weights.
+        requirements: thresholds on the certified share.
+        command: recorded in the report.
+    """
+
+    checkpoint: str
+    data: str = "digits"
+    epsilons: tuple[float, ...] = (0.005, 0.01, 0.02)
+    norm: str = "linf"
+    methods: tuple[str, ...] = ("interval", "linear")
+    attacks: tuple[str, ...] = ("fgsm", "pgd")
+    samples: int | tuple[int, ...] = 100
+    seed: int = 0
+    arithmetic: str | None = None
+    requirements: tuple[Requirement, ...] = ()
+    command: str = "neurocert.certify.run"
+
+    def __post_init__(self) -> None:
+        _require(len(self.epsilons) > 0, "epsilon: got none, expected at least one radius")
+        for epsilon in self.epsilons:
+            _require(math.isfinite(epsilon) and epsilon >= 0, f"epsilon is {epsilon!r}, expected a finite number >= 0")
+        increasing = all(a < b for a, b in zip(self.epsilons, self.epsilons[1:], strict=False))
+        _require(increasing, f"epsilon is {list(self.epsilons)}, expected increasing radii")
+        _require(self.norm in NORMS, f"norm is {self.norm!r}, expected one of {', '.join(NORMS)}")
+        _require(len(self.methods) > 0, "method: got none, expected at least one")
+        for name in ("methods", "attacks"):
+            values = getattr(self, name)
+            _require(len(set(values)) == len(values), f"{name}: {list(values)} names one twice")
+        _require(self.samples != () and self.samples != 0, "samples: got none, expected a number >= 1 or a list of indices")
+        if isinstance(self.samples, int):
+            _require(self.samples >= 1, f"samples is {self.samples}, expected a number >= 1 or a list of indices")
+        else:
+            _require(min(self.samples) >= 0, f"samples: got index {min(self.samples)}, expected indices >= 0")
+            _require(len(set(self.samples)) == len(self.samples), "samples: an index is named twice")
+        _require(0 <= self.seed < 2**63, f"seed is {self.seed}, expected 0 <= seed < 2^63")
+        for requirement in self.requirements:
+            _require(requirement.epsilon in self.epsilons, f"require {requirement}: {requirement.epsilon:g} is not among the radii")
+
+
+def parse_requirement(text: str) -> Requirement:
+    """Reads "certified>=0.9@0.01".
+
+    Raises:
+        ConfigError: another form, or a share outside [0, 1].
+    """
+    match = REQUIREMENT.fullmatch(text.replace(" ", ""))
+    if match is None:
+        raise ConfigError(f"require is {text!r}, expected the form certified>=0.9@0.01")
+    share, epsilon = parse_number(match["share"], "require"), parse_number(match["epsilon"], "require")
+    _require(0 <= share <= 1, f"require {text!r}: the share is {share:g}, expected a number in [0, 1]")
+    return Requirement(share, epsilon)
+
+
+def parse_numbers(text: str, option: str) -> tuple[float, ...]:
+    """Reads "0.005,0.01"."""
+    return tuple(parse_number(part, option) for part in parse_names(text))
+
+
+def parse_number(text: str, option: str) -> float:
+    """A finite number.
+
+    Raises:
+        ConfigError: anything else.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    _require(math.isfinite(value), f"{option} is {text!r}, expected a finite number")
+    return value
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Reads "fgsm,pgd"; "none" and the empty text give none."""
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    return () if names == ("none",) else names
+
+
+def parse_samples(text: str) -> int | tuple[int, ...]:
+    """Reads "50" (the first fifty) or "3,17,20" or "3," (indices).
+
+    Raises:
+        ConfigError: not whole numbers.
+    """
+    parts = parse_names(text)
+    if not parts or not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts):
+        raise ConfigError(f"samples is {text!r}, expected a number such as 50, or indices such as 3,17,20")
+    return tuple(map(int, parts)) if "," in text else int(parts[0])
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ConfigError(message)

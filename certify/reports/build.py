@@ -1,0 +1,138 @@
+"""From what a campaign found to the report."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+
+import torch
+
+from neurocert.analysis.routing import routing
+from neurocert.certify.campaign.campaign import Outcome as Found
+from neurocert.certify.config import RunConfig
+from neurocert.certify.problem import Problem
+from neurocert.certify.reports import parts
+from neurocert.certify.reports.schema import Report
+from neurocert.models.checkpoints import Checkpoint
+from neurocert.models.data.samples import Samples
+from neurocert.perturbations.attacks import Attack
+
+ASSUMPTIONS = (
+    "The network is the one that the checkpoint and its semantics describe; another framework may read the same weights as another network.",
+    "The arithmetic is the one stated above; reduced-precision modes such as TF32 or bfloat16 are not covered.",
+    "The perturbation is exactly the stated set around each tested input; nothing is said about other inputs or other changes.",
+    "The bounds were computed in float64 with every rounding error charged outward, by this version of neurocert.",
+)
+
+
+def build_report(
+    config: RunConfig,
+    checkpoint: Checkpoint,
+    data: Samples,
+    indices: Sequence[int],
+    problem: Problem,
+    attacks: tuple[Attack, ...],
+    found: Sequence[Found],
+    seconds: float,
+) -> Report:
+    """The report of one run.
+
+    Args:
+        data: the whole split.
+        indices: which of its samples the problem holds, in order.
+        found: the campaign's outcomes.
+        seconds: of the whole run.
+    """
+    witnesses = {id(outcome.witness): outcome.witness for outcome in found if outcome.witness is not None}
+    positions = {identity: position for position, identity in enumerate(witnesses)}
+    with_image = {outcome.sample for outcome in found if outcome.witness is not None}
+    samples = _samples(problem, indices, with_image)
+    outcomes = tuple(_outcome(outcome, indices, positions) for outcome in found)
+    return Report(
+        network=_network(checkpoint),
+        data=parts.Data(name=config.data, noun=_noun(config.data), sha256=data.sha256, size=len(data)),
+        perturbation=_perturbation(config, problem),
+        arithmetic=parts.Arithmetic(name=problem.arithmetic.name, statement=problem.arithmetic.statement),
+        methods=config.methods,
+        attacks=tuple(parts.Attack(name=attack.name, description=attack.describe()) for attack in attacks),
+        seed=config.seed,
+        clean=parts.clean_share(samples),
+        samples=samples,
+        outcomes=outcomes,
+        witnesses=tuple(parts.Witness(input=w.point.tolist(), margin=w.margin, predicted=w.predicted) for w in witnesses.values()),
+        summaries=tuple(parts.summarise(outcomes, epsilon, config.methods) for epsilon in config.epsilons),
+        routing=_routing(checkpoint, problem),
+        environment=_environment(),
+        seconds=seconds,
+        assumptions=ASSUMPTIONS,
+        command=config.command,
+    )
+
+
+def _samples(problem: Problem, indices: Sequence[int], with_image: set[int]) -> tuple[parts.Sample, ...]:
+    logits, margins = problem.logits(problem.inputs).double(), problem.margins(problem.inputs)
+    return tuple(
+        parts.Sample(
+            index=int(indices[position]),
+            label=int(problem.labels[position]),
+            predicted=int(logits[position].argmax()),
+            clean_margin=float(margins[position]),
+            input=problem.inputs[position].tolist() if position in with_image else None,
+        )
+        for position in range(len(margins))
+    )
+
+
+def _outcome(found: Found, indices: Sequence[int], positions: dict[int, int]) -> parts.Outcome:
+    return parts.Outcome(
+        sample=int(indices[found.sample]),
+        epsilon=found.epsilon,
+        verdict=found.verdict.value,
+        reason=found.reason or "",
+        bounds=found.bounds,
+        attacks=found.attacks,
+        witness=None if found.witness is None else positions[id(found.witness)],
+        seconds=found.seconds,
+    )
+
+
+def _network(checkpoint: Checkpoint) -> parts.Network:
+    metadata, network = checkpoint.metadata, checkpoint.network
+    parameters = ", ".join(f"{name} {value}" for name, value in metadata.architecture.parameters.items())
+    return parts.Network(
+        name=checkpoint.name,
+        sha256=checkpoint.sha256,
+        architecture=f"{metadata.architecture.name}: {parameters}",
+        semantics=checkpoint.semantics.describe(),
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        classes=network.classes,
+        provenance=metadata.provenance,
+    )
+
+
+def _perturbation(config: RunConfig, problem: Problem) -> parts.Perturbation:
+    low, high = (None if abs(end) == float("inf") else end for end in (problem.ball.low, problem.ball.high))
+    return parts.Perturbation(name=config.norm, epsilons=config.epsilons, low=low, high=high)
+
+
+def _routing(checkpoint: Checkpoint, problem: Problem) -> tuple[parts.Routing, ...]:
+    return tuple(
+        parts.Routing(layer=layer.layer, conv_ratio=layer.conv_ratio, binariness=layer.binariness, calls=layer.calls)
+        for layer in routing(checkpoint.network, problem.inputs)
+    )
+
+
+def _environment() -> parts.Environment:
+    return parts.Environment(
+        neurocert=version("neurocert"),
+        torch=torch.__version__,
+        numpy=version("numpy"),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        threads=torch.get_num_threads(),
+    )
+
+
+def _noun(data: str) -> str:
+    return "held-out digits" if data == "digits" else "test samples"
