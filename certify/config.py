@@ -32,9 +32,9 @@ class RunConfig:
         data: "digits", a folder of IDX files, an IDX file, or an .npz.
         epsilons: radii in input units, increasing.
         norm: "linf" or "l2".
-        methods: "interval", "linear".
-        attacks: "fgsm", "pgd"; may be empty.
-        samples: the first so many of the test split, or their indices.
+        methods: "interval", "linear"; may be empty if there are attacks.
+        attacks: "fgsm", "pgd"; may be empty if there are methods.
+        samples: the first so many of the test split, or their indices; None for the first 100, or all of fewer.
         seed: of the attacks' random starts.
         arithmetic: "float32" or "real"; None for that of the weights.
         requirements: thresholds on the certified share.
@@ -47,7 +47,7 @@ class RunConfig:
     norm: str = "linf"
     methods: tuple[str, ...] = ("interval", "linear")
     attacks: tuple[str, ...] = ("fgsm", "pgd")
-    samples: int | tuple[int, ...] = 100
+    samples: int | tuple[int, ...] | None = None
     seed: int = 0
     arithmetic: str | None = None
     requirements: tuple[Requirement, ...] = ()
@@ -60,14 +60,14 @@ class RunConfig:
         increasing = all(a < b for a, b in zip(self.epsilons, self.epsilons[1:], strict=False))
         _require(increasing, f"epsilon is {list(self.epsilons)}, expected increasing radii")
         _require(self.norm in NORMS, f"norm is {self.norm!r}, expected one of {', '.join(NORMS)}")
-        _require(len(self.methods) > 0, "method: got none, expected at least one")
+        _require(len(self.methods) + len(self.attacks) > 0, "method and attack: got none of either, expected at least one")
         for name in ("methods", "attacks"):
             values = getattr(self, name)
             _require(len(set(values)) == len(values), f"{name}: {list(values)} names one twice")
-        _require(self.samples != () and self.samples != 0, "samples: got none, expected a number >= 1 or a list of indices")
+        _require(self.samples not in ((), 0), "samples: got none, expected a number >= 1 or a list of indices")
         if isinstance(self.samples, int):
             _require(self.samples >= 1, f"samples is {self.samples}, expected a number >= 1 or a list of indices")
-        else:
+        elif self.samples is not None:
             _require(min(self.samples) >= 0, f"samples: got index {min(self.samples)}, expected indices >= 0")
             _require(len(set(self.samples)) == len(self.samples), "samples: an index is named twice")
         _require(0 <= self.seed < 2**63, f"seed is {self.seed}, expected 0 <= seed < 2^63")

@@ -50,6 +50,10 @@ class Problem:
         """f_y - max_{j != y} f_j at ``points``, float64 (B,)."""
         return margins(self.logits(points), self.labels)
 
+    def margin_at(self, index: int, point: Tensor) -> float:
+        """The margin of sample ``index`` at ``point`` (*shape), in a forward pass of its own."""
+        return float(margins(self.logits(point[None]), self.labels[index : index + 1])[0])
+
     def with_ball(self, ball: Ball) -> Problem:
         """The same question about another perturbation."""
         return make_problem(self.network, self.inputs, self.labels, ball, self.arithmetic.name)
@@ -97,7 +101,9 @@ def _exactly(inputs: Tensor, dtype: torch.dtype) -> Tensor:
     """Inputs in the network's dtype; refused where that would change them, since the set is centred on them."""
     converted = inputs.detach().to(dtype)
     if not torch.equal(converted.to(inputs.dtype), inputs) and bool(torch.isfinite(inputs).all()):
-        raise InputError(f"inputs are {inputs.dtype} and cannot be given exactly to a {dtype} network", f"convert them with inputs.to({dtype})")
+        raise InputError(
+            f"inputs are {inputs.dtype} and cannot be given exactly to a {dtype} network", f"convert them with inputs.to({dtype})"
+        )
     return converted
 
 

@@ -19,6 +19,8 @@ from neurocert.models.data.source import load_samples
 from neurocert.perturbations.attacks import attack
 from neurocert.perturbations.balls import ball
 
+DEFAULT_SAMPLES = 100
+
 
 def run(config: RunConfig, progress: Progress = lambda text, done, steps: None) -> Report:
     """Certifies and attacks a checkpoint on a data set.
@@ -45,12 +47,14 @@ def run(config: RunConfig, progress: Progress = lambda text, done, steps: None) 
     return build_report(config, checkpoint, data, indices, problem, attacks, found, time.perf_counter() - begun)
 
 
-def chosen_indices(samples: int | tuple[int, ...], data: Samples) -> list[int]:
-    """The first so many, or those named.
+def chosen_indices(samples: int | tuple[int, ...] | None, data: Samples) -> list[int]:
+    """The first so many, or those named, or by default the first hundred.
 
     Raises:
         ConfigError: more than there are, or an index outside the data.
     """
+    if samples is None:
+        return list(range(min(DEFAULT_SAMPLES, len(data))))
     highest = samples - 1 if isinstance(samples, int) else max(samples)
     if highest >= len(data):
         raise ConfigError(f"samples: {data.name} has {len(data)} samples (0..{len(data) - 1}), asked for number {highest}")

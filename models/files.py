@@ -51,3 +51,17 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         if os.path.lexists(temporary):
             temporary.unlink()
+
+
+def require_writable(path: Path) -> None:
+    """Checks, before a long computation, that ``write_atomically`` will be able to write ``path``.
+
+    Raises:
+        InputError: the folder is missing or not writable, or the path is a directory.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory, expected a file", "give the path of a file")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: cannot be written: {path.parent} is not a directory", "make it first, or choose another")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: cannot be written: {path.parent} is not writable", "choose another directory")

@@ -53,6 +53,11 @@ def architectures() -> tuple[str, ...]:
     return tuple(sorted(_ARCHITECTURES))
 
 
+def parameters(name: str) -> tuple[str, ...]:
+    """Names of what an architecture takes."""
+    return tuple(_ARCHITECTURES[name].parameters.model_fields)
+
+
 def check_parameters(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters, validated and with their defaults filled in.
 

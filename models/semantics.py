@@ -110,7 +110,9 @@ class Spiking:
 
     def describe(self) -> str:
         """One line that tells this network from any other with the same weights."""
-        leak = f"decay {self.leak.decay:g}" if isinstance(self.leak, FactorLeak) else f"Euler dt {self.leak.dt:g} s, tau {self.leak.tau:g} s"
+        leak = (
+            f"decay {self.leak.decay:g}" if isinstance(self.leak, FactorLeak) else f"Euler dt {self.leak.dt:g} s, tau {self.leak.tau:g} s"
+        )
         reset = f"hard reset to {self.reset_value:g}" if self.reset == "hard" else "soft reset"
         return (
             f"LIF, spike iff V {self.comparison} {self.threshold:g}, {reset} ({self.reset_timing}), {leak}, "

@@ -39,7 +39,12 @@ class Ball(ABC):
     norm: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if isinstance(self.epsilon, bool) or not isinstance(self.epsilon, int | float) or not math.isfinite(self.epsilon) or self.epsilon < 0:
+        if (
+            isinstance(self.epsilon, bool)
+            or not isinstance(self.epsilon, int | float)
+            or not math.isfinite(self.epsilon)
+            or self.epsilon < 0
+        ):
             raise InputError(f"epsilon is {self.epsilon!r}, expected a finite number >= 0", "epsilon is a radius in input units")
         if not self.low < self.high:
             raise InputError(f"input range is [{self.low}, {self.high}], expected low < high")
@@ -182,16 +187,19 @@ class L2Ball(Ball):
         return at_centre + fall - 4 * UNIT_ROUNDOFF * (at_centre.abs() + fall.abs())
 
 
+BALLS: dict[str, type[Ball]] = {"linf": LinfBall, "l2": L2Ball}
+"""By the names of their norms."""
+
+
 def ball(norm: str, epsilon: float) -> Ball:
     """The ball of this norm ("linf" or "l2") and radius.
 
     Raises:
         InputError: unknown norm.
     """
-    kinds: dict[str, type[Ball]] = {"linf": LinfBall, "l2": L2Ball}
-    if norm not in kinds:
-        raise InputError(f"norm is {norm!r}, expected one of {', '.join(kinds)}")
-    return kinds[norm](epsilon)
+    if norm not in BALLS:
+        raise InputError(f"norm is {norm!r}, expected one of {', '.join(BALLS)}")
+    return BALLS[norm](epsilon)
 
 
 def _dual_bound(a: Tensor, down: Tensor, up: Tensor, epsilon: float) -> Tensor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
+from torch.fx.proxy import TraceError
 
 from neurocert.certify.bounds.call import Call, Slot
 from neurocert.certify.bounds.registry import layer_name, rule_for
@@ -34,6 +35,7 @@ class Node:
         layer: the module (a float64 copy) or ``Call``.
         inputs: the values it reads.
         shapes: of its outputs, without the batch.
+        problem: why it cannot be bounded; None where it can.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Node:
     layer: nn.Module | Call
     inputs: tuple[Value, ...]
     shapes: tuple[torch.Size, ...]
+    problem: str | None
 
     @property
     def outputs(self) -> tuple[Value, ...]:
@@ -66,13 +69,31 @@ class Graph:
 
 
 def capture(network: nn.Module, input_shape: tuple[int, ...]) -> Graph:
-    """The graph of a float64 copy of ``network``.
+    """The graph of a float64 copy of ``network``, every layer of which can be bounded.
+
+    Raises:
+        UnsupportedLayer: layers without a rule (all of them named), or a forward pass that cannot be traced.
+        InputError: a network in training mode, or one that rejects inputs of ``input_shape``.
+    """
+    graph = trace(network, input_shape)
+    problems = [f"{node.path} ({layer_name(node.layer)}): {node.problem}" for node in graph.nodes if node.problem]
+    if problems:
+        unique = list(dict.fromkeys(problems))
+        raise UnsupportedLayer(
+            f"{len(unique)} layer{'s' * (len(unique) > 1)} cannot be bounded: {'; '.join(unique)}",
+            "see `certify ls rules` for the layers with rules, and CONTRIBUTING.md for adding one",
+        )
+    return graph
+
+
+def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Graph:
+    """The graph of a float64 copy of ``network``; layers without a rule say so in ``Node.problem``.
 
     A module is a leaf if a rule is registered for exactly its class, or if it belongs to torch.nn; every other module
     is traced into.
 
     Raises:
-        UnsupportedLayer: layers without a rule (all of them named), or a forward pass that cannot be traced.
+        UnsupportedLayer: a forward pass that cannot be traced.
         InputError: a network in training mode, or one that rejects inputs of ``input_shape``.
     """
     _require_plain(network)
@@ -80,9 +101,10 @@ def capture(network: nn.Module, input_shape: tuple[int, ...]) -> Graph:
     tracer = _Tracer()
     try:
         traced = fx.GraphModule(double, tracer.trace(double))
-    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+    except (TraceError, TypeError, RuntimeError) as error:
         raise UnsupportedLayer(
-            f"the forward pass cannot be captured: {error}", "control flow that depends on a tensor's values has no bounds; write it with layers"
+            f"the forward pass cannot be captured: {error}",
+            "control flow that depends on a tensor's values has no bounds; write it with layers",
         ) from error
     shapes = _shapes(traced, input_shape)
     return _graph(traced, shapes, torch.Size(input_shape))
@@ -96,9 +118,13 @@ class _Tracer(fx.Tracer):
 def _require_plain(network: nn.Module) -> None:
     for path, module in network.named_modules():
         if module.training:
-            raise InputError(f"{path or 'the network'} ({layer_name(module)}) is in training mode, expected evaluation mode", "call network.eval()")
+            raise InputError(
+                f"{path or 'the network'} ({layer_name(module)}) is in training mode, expected evaluation mode", "call network.eval()"
+            )
         if module._forward_hooks or module._forward_pre_hooks:
-            raise UnsupportedLayer(f"{path or 'the network'} ({layer_name(module)}) has forward hooks, which bounds cannot follow", "remove them")
+            raise UnsupportedLayer(
+                f"{path or 'the network'} ({layer_name(module)}) has forward hooks, which bounds cannot follow", "remove them"
+            )
 
 
 class _ShapeRecorder(fx.Interpreter):
@@ -128,7 +154,6 @@ def _graph(traced: fx.GraphModule, shapes: dict[str, tuple[torch.Size, ...]], in
     values: dict[fx.Node, Value] = {}
     nodes: list[Node] = []
     constants: dict[fx.Node, Tensor] = {}
-    problems: list[str] = []
     source: Value | None = None
     for step in traced.graph.nodes:
         if step.op == "placeholder":
@@ -143,12 +168,11 @@ def _graph(traced: fx.GraphModule, shapes: dict[str, tuple[torch.Size, ...]], in
             if not isinstance(step.args[0], fx.Node):
                 raise UnsupportedLayer("the network returns several values, expected one tensor of logits")
             assert source is not None
-            _refuse(problems)
             return Graph(source, input_shape, tuple(nodes), values[step.args[0]])
         else:
             node = _node(traced, step, values, constants, shapes[step.name])
-            problems += _problem(node, tuple(_shape_of(value, shapes, input_shape) for value in node.inputs))
-            nodes.append(node)
+            sources = tuple(_shape_of(value, shapes, input_shape) for value in node.inputs)
+            nodes.append(replace(node, problem=_problem(node, sources)))
             values[step] = node.outputs[0]
     raise UnsupportedLayer("the network returns nothing")
 
@@ -168,12 +192,12 @@ def _node(
         inputs.append(values[argument])
         return Slot(len(inputs) - 1)
 
-    arguments = fx.node.map_arg(step.args, placed)
-    keywords = fx.node.map_arg(step.kwargs, placed)
+    arguments = map_arg(step.args, placed)
+    keywords = map_arg(step.kwargs, placed)
     if step.op == "call_module":
         path = str(step.target)
-        return Node(step.name, path, traced.get_submodule(path), tuple(inputs), shapes)
-    return Node(step.name, _scope(step), Call(step.target, tuple(arguments), dict(keywords)), tuple(inputs), shapes)
+        return Node(step.name, path, traced.get_submodule(path), tuple(inputs), shapes, None)
+    return Node(step.name, _scope(step), Call(step.target, tuple(arguments), dict(keywords)), tuple(inputs), shapes, None)
 
 
 def _scope(step: fx.Node) -> str:
@@ -186,18 +210,6 @@ def _shape_of(value: Value, shapes: dict[str, tuple[torch.Size, ...]], input_sha
     return shapes[value.node][value.output] if value.node in shapes else input_shape
 
 
-def _problem(node: Node, inputs: tuple[torch.Size, ...]) -> Iterator[str]:
+def _problem(node: Node, inputs: tuple[torch.Size, ...]) -> str | None:
     rule = rule_for(node.layer)
-    if rule is None:
-        yield f"{node.path} ({layer_name(node.layer)}): no rule"
-    elif reason := rule.refuses(node.layer, inputs, node.shapes[0]):
-        yield f"{node.path} ({layer_name(node.layer)}): {reason}"
-
-
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        unique = list(dict.fromkeys(problems))
-        raise UnsupportedLayer(
-            f"{len(unique)} layer{'s' * (len(unique) > 1)} cannot be bounded: {'; '.join(unique)}",
-            "see `certify ls rules` for the layers with rules, and CONTRIBUTING.md for adding one",
-        )
+    return "no rule" if rule is None else rule.refuses(node.layer, inputs, node.shapes[0])

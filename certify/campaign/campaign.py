@@ -86,17 +86,22 @@ def campaign(
 
 
 def _attack(problem: Problem, attack: Attack, correct: list[int], seed: int, witnesses: dict[int, Witness]) -> dict[int, float]:
-    """Least margins by sample; counterexamples that survive a replay are added to ``witnesses``."""
+    """Least margins by sample; new counterexamples are added to ``witnesses``.
+
+    Each break is replayed alone: another order of summation in a batch may turn a near tie, and then no break is claimed.
+    """
     if not correct:
         return {}
     result = search(problem, attack, correct, seed)
     margins = dict(zip(correct, result.margins.tolist(), strict=True))
     for position, index in enumerate(correct):
-        if not result.broken[position] or index in witnesses:
+        if not result.broken[position]:
             continue
         witness = replay(problem, index, result.points[position])
-        if witness is not None:
-            witnesses[index] = witness
+        if witness is None:
+            margins[index] = problem.margin_at(index, result.points[position])
+        else:
+            witnesses.setdefault(index, witness)
     return margins
 
 

@@ -19,7 +19,7 @@ from neurocert.models.data.samples import Samples
 from neurocert.perturbations.attacks import Attack
 
 ASSUMPTIONS = (
-    "The network is the one that the checkpoint and its semantics describe; another framework may read the same weights as another network.",
+    "The network is the one that the checkpoint and its semantics describe; another framework may read the same weights differently.",
     "The arithmetic is the one stated above; reduced-precision modes such as TF32 or bfloat16 are not covered.",
     "The perturbation is exactly the stated set around each tested input; nothing is said about other inputs or other changes.",
     "The bounds were computed in float64 with every rounding error charged outward, by this version of neurocert.",

@@ -17,10 +17,10 @@ def claim(report: Report, summary: Summary) -> str:
     """One sentence that counts every sample exactly once."""
     certified = summary.certified.proportion
     misclassified = certified.n - report.clean.count
+    proved = "are proved to keep their" if certified.count > 1 else "is proved to keep its"
     parts = [
         f"Of {certified.n} {report.data.noun}, {certified.count or 'none'} ({percent(certified)}) "
-        f"{'are proved to keep their' if certified.count > 1 else 'is proved to keep its'} class "
-        f"under every {change(report.perturbation, summary.epsilon)}",
+        f"{proved} class under every {change(report.perturbation, summary.epsilon)}" + ("" if report.methods else " (no proof was tried)"),
         _attacked(report, summary),
         f"{_are(summary.unknown.count)} undecided",
         f"{_are(misclassified)} misclassified without any change",

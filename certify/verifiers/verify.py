@@ -78,14 +78,13 @@ def search(problem: Problem, attack: Attack, samples: list[int], seed: int) -> A
 
 def replay(problem: Problem, index: int, point: Tensor) -> Witness | None:
     """The point as a counterexample to sample ``index``, if it lies in the set and the network, run on it alone, fails."""
-    points, centre, label = point[None], problem.inputs[index : index + 1], int(problem.labels[index])
-    if not bool(problem.ball.contains(points, centre)[0]):
+    if not bool(problem.ball.contains(point[None], problem.inputs[index : index + 1])[0]):
         return None
-    logits = problem.logits(points)[0].double()
-    others = logits.clone()
-    others[label] = -torch.inf
-    margin = float(logits[label] - others.max())
-    return Witness(point.detach().clone(), margin, int(others.argmax())) if margin <= 0 else None
+    margin = problem.margin_at(index, point)
+    if not margin <= 0:
+        return None
+    others = problem.logits(point[None])[0].index_fill(0, problem.labels[index], -torch.inf)
+    return Witness(point.detach().clone(), margin, int(others.argmax()))
 
 
 def certificate(
@@ -100,7 +99,8 @@ def certificate(
     verdict, reason = decide(margin, bound, witness, bounds.failures.get(index), method)
     if witness is not None and witness.margin < bound:
         raise SandwichBreach(
-            f"sample {index}: margin {witness.margin:g} was attained, below its certified lower bound {bound:g} ({method}, {problem.ball.describe()})",
+            f"sample {index}: margin {witness.margin:g} was attained, below its certified lower bound {bound:g} "
+            f"({method}, {problem.ball.describe()})",
             "this is a defect of neurocert; please report it with the checkpoint and the command",
         )
     logits = problem.logits(problem.inputs[index : index + 1])[0]
@@ -130,4 +130,6 @@ def decide(clean_margin: float, bound: float, witness: Witness | None, failure: 
         return Verdict.FALSIFIED, f"class {witness.predicted} reaches the label's logit (margin {witness.margin:g})"
     if failure is not None:
         return Verdict.UNKNOWN, failure
+    if math.isnan(bound):
+        return Verdict.UNKNOWN, "no attack succeeded, and no bound was asked for"
     return Verdict.UNKNOWN, f"the {method} lower bound of the margin is {bound:g}, not above 0, and no attack succeeded"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from neurocert.models.layers.surrogate import SURROGATES, spike
 from neurocert.models.errors import InputError
-from neurocert.models.semantics import Spiking, nearest_float32
+from neurocert.models.layers.surrogate import SURROGATES, spike
+from neurocert.models.semantics import Comparison, Spiking, nearest_float32
 
 
 class Fire(nn.Module):
@@ -29,7 +29,7 @@ class Fire(nn.Module):
             raise InputError(f"surrogate is {surrogate!r}, expected one of {', '.join(SURROGATES)}")
         self.surrogate = surrogate
         self.threshold = nearest_float32(semantics.threshold)
-        self.comparison = semantics.comparison
+        self.comparison: Comparison = semantics.comparison
         self.retention = semantics.leak.retention
         self.hard = semantics.reset == "hard"
         amount = semantics.reset_value if self.hard else semantics.threshold

@@ -104,7 +104,9 @@ class PlasticFlex(nn.Module):
         super().__init__()
         height, width = ((size + 2 * padding - kernel_size) // stride + 1 for size in input_size)
         if height < 1 or width < 1:
-            raise InputError(f"a {kernel_size}x{kernel_size} window with stride {stride} does not fit an input of {input_size[0]}x{input_size[1]}")
+            raise InputError(
+                f"a {kernel_size}x{kernel_size} window with stride {stride} does not fit an input of {input_size[0]}x{input_size[1]}"
+            )
         self.output_size = (height, width)
         self.convolution = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding)
         self.pooling = nn.MaxPool2d(kernel_size, stride, padding)

@@ -52,14 +52,14 @@ class FlexVGG(Classifier):
         channels, *size = inputs.shape
         size = (size[0], size[1])
         synapses: list[nn.Module] = []
-        for out_channels, stride in blocks:
-            out_channels = max(1, round(out_channels * width))
+        for base_channels, stride in blocks:
+            out_channels = max(1, round(base_channels * width))
             flex = PlasticFlex(channels, out_channels, size, stride=stride, mask=mask)
             synapses.append(nn.Sequential(flex, nn.BatchNorm2d(out_channels)))
             channels, size = out_channels, flex.output_size
         features = channels * size[0] * size[1]
-        for index, units in enumerate(hidden):
-            units = max(1, round(units * width))
+        for index, base_units in enumerate(hidden):
+            units = max(1, round(base_units * width))
             linear = nn.Linear(features, units)
             synapses.append(nn.Sequential(nn.Flatten(), linear) if index == 0 else linear)
             features = units

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def spike_reset_envelope(silent: Tensor, firing: Tensor, jump: Tensor, threshold: float, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+def spike_reset_envelope(
+    silent: Tensor, firing: Tensor, jump: Tensor, threshold: float, lower: Tensor, upper: Tensor
+) -> tuple[Tensor, Tensor]:
     """A line below g on [l, u], where l <= threshold <= u and
 
     g(V) = silent V below the threshold, firing V + jump above it; either value at the threshold.

@@ -20,7 +20,9 @@ Pieces = tuple[Function, Sequence[float]]
 """A continuous piecewise-linear function and the points where its slope changes."""
 
 
-def _register_piecewise(layers: tuple[Any, ...], pieces: Callable[[Any], Pieces], operations: Callable[[Any], int], statement: str, source: str) -> None:
+def _register_piecewise(
+    layers: tuple[Any, ...], pieces: Callable[[Any], Pieces], operations: Callable[[Any], int], statement: str, source: str
+) -> None:
     def interval(layer: Any, inputs: Inputs) -> tuple[Box, ...]:
         function, breakpoints = pieces(layer)
         values = function(corners(inputs[0].lower, inputs[0].upper, breakpoints))
@@ -90,7 +92,9 @@ def _sigmoid_refine(layer: Any, inputs: Inputs) -> tuple[Tensor | None, ...]:
 
 EXTREMES = "Piecewise linear: extremes lie at the ends and the breakpoints; lines are chords with exact offsets."
 
-_register_piecewise((nn.ReLU, functional.relu, torch.relu, "relu"), _relu, lambda layer: 0, EXTREMES, "theory: slopes and offsets; Zhang et al. 2018")
+_register_piecewise(
+    (nn.ReLU, functional.relu, torch.relu, "relu"), _relu, lambda layer: 0, EXTREMES, "theory: slopes and offsets; Zhang et al. 2018"
+)
 _register_piecewise((nn.LeakyReLU,), _leaky_relu, lambda layer: 1, EXTREMES, "theory: slopes and offsets")
 _register_piecewise((nn.Hardtanh, nn.ReLU6), _clip, _clip_operations, EXTREMES, "clip(U, 0, 1) is Eq. 3.8 of the PlasticFlex thesis")
 _register_piecewise((nn.Hardsigmoid,), _hard_sigmoid, lambda layer: 6, EXTREMES, "clip(x / 6 + 1 / 2, 0, 1)")

@@ -69,20 +69,25 @@ def register_affine(
     register(Rule((layer,), statement, source, interval, relax, linear, rounding, affine=True, loses=loses, refuses=refuses))
 
 
-def linear_map(layer: nn.Linear, shape: torch.Size) -> AffineMap:
+def _linear_map(layer: nn.Linear, shape: torch.Size) -> AffineMap:
     weight, bias = layer.weight, _bias(layer.bias, layer.weight)
-    return AffineMap(
-        lambda x: x @ weight.T, lambda x: x @ weight.abs().T, lambda a: a @ weight, bias, bias.abs(), max(weight.shape) + 1
-    )
+    return AffineMap(lambda x: x @ weight.T, lambda x: x @ weight.abs().T, lambda a: a @ weight, bias, bias.abs(), max(weight.shape) + 1)
 
 
-def conv2d_map(layer: nn.Conv2d, shape: torch.Size) -> AffineMap:
+def _conv2d_map(layer: nn.Conv2d, shape: torch.Size) -> AffineMap:
+    assert not isinstance(layer.padding, str), "refused"
     bias = _bias(layer.bias, layer.weight)[:, None, None]
     return convolution_map(layer.weight, bias, shape, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
 def convolution_map(
-    weight: Tensor, bias: Tensor, shape: torch.Size, stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int
+    weight: Tensor,
+    bias: Tensor,
+    shape: torch.Size,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
 ) -> AffineMap:
     """The map of a 2-D convolution with zero padding."""
 
@@ -91,7 +96,8 @@ def convolution_map(
 
     def transpose(a: Tensor) -> Tensor:
         extra = [
-            shape[1 + i] - ((a.shape[2 + i] - 1) * stride[i] - 2 * padding[i] + dilation[i] * (weight.shape[2 + i] - 1) + 1) for i in range(2)
+            shape[1 + i] - ((a.shape[2 + i] - 1) * stride[i] - 2 * padding[i] + dilation[i] * (weight.shape[2 + i] - 1) + 1)
+            for i in range(2)
         ]
         return functional.conv_transpose2d(a, weight, None, stride, padding, extra, groups, dilation)
 
@@ -99,14 +105,14 @@ def convolution_map(
     return AffineMap(lambda x: convolve(x, weight), lambda x: convolve(x, weight.abs()), transpose, bias, bias.abs(), terms + 1)
 
 
-def alignment_map(layer: ChannelAlignment, shape: torch.Size) -> AffineMap:
+def _alignment_map(layer: ChannelAlignment, shape: torch.Size) -> AffineMap:
     zero = layer.weight.new_zeros(1, 1, 1)
     if layer.in_channels == layer.out_channels:
         return _diagonal(torch.ones_like(zero), zero, zero, 0)
     return convolution_map(layer.weight[:, :, None, None], zero, shape, (1, 1), (0, 0), (1, 1), 1)
 
 
-def batch_norm_map(layer: nn.BatchNorm2d, shape: torch.Size) -> AffineMap:
+def _batch_norm_map(layer: nn.BatchNorm2d, shape: torch.Size) -> AffineMap:
     assert layer.running_mean is not None and layer.running_var is not None
     mean, variance = layer.running_mean, layer.running_var
     weight = torch.ones_like(mean) if layer.weight is None else layer.weight
@@ -117,19 +123,19 @@ def batch_norm_map(layer: nn.BatchNorm2d, shape: torch.Size) -> AffineMap:
     return _diagonal(scale[expand], offset[expand], magnitude[expand], 8)
 
 
-def normalise_map(layer: Normalise, shape: torch.Size) -> AffineMap:
+def _normalise_map(layer: Normalise, shape: torch.Size) -> AffineMap:
     scale, offset = 1 / layer.std, -layer.mean / layer.std
     return _diagonal(scale, offset, offset.abs(), 4)
 
 
-def average_pool_map(layer: nn.AvgPool2d, shape: torch.Size) -> AffineMap:
+def _average_pool_map(layer: nn.AvgPool2d, shape: torch.Size) -> AffineMap:
     def pool(x: Tensor) -> Tensor:
         return functional.avg_pool2d(
             x, layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode, layer.count_include_pad, layer.divisor_override
         )
 
     def transpose(a: Tensor) -> Tensor:
-        _, pull_back = torch.func.vjp(pool, a.new_zeros(len(a), *shape))
+        pull_back = torch.func.vjp(pool, a.new_zeros(len(a), *shape))[1]
         return pull_back(a)[0]
 
     kernel = layer.kernel_size if isinstance(layer.kernel_size, tuple) else (layer.kernel_size,) * 2
@@ -159,17 +165,17 @@ CENTRE_RADIUS = "y = W x + b. Interval: W c + b +- |W| r, exact for a box; linea
 BATCH_NORM = "Evaluation mode: y = x w / sqrt(var + eps) + (b - mean w / sqrt(var + eps))."
 SOURCE = "theory: affine layers; Gowal et al. 2018 (interval), Zhang et al. 2018 (linear)"
 
-register_affine(nn.Linear, linear_map, CENTRE_RADIUS, SOURCE)
-register_affine(nn.Conv2d, conv2d_map, CENTRE_RADIUS, SOURCE, _refuses_convolution)
-register_affine(nn.BatchNorm1d, batch_norm_map, BATCH_NORM, SOURCE, _refuses_batch_norm, loses=False)
-register_affine(nn.BatchNorm2d, batch_norm_map, BATCH_NORM, SOURCE, _refuses_batch_norm, loses=False)
+register_affine(nn.Linear, _linear_map, CENTRE_RADIUS, SOURCE)
+register_affine(nn.Conv2d, _conv2d_map, CENTRE_RADIUS, SOURCE, _refuses_convolution)
+register_affine(nn.BatchNorm1d, _batch_norm_map, BATCH_NORM, SOURCE, _refuses_batch_norm, loses=False)
+register_affine(nn.BatchNorm2d, _batch_norm_map, BATCH_NORM, SOURCE, _refuses_batch_norm, loses=False)
 register_affine(
-    Normalise, normalise_map, "y = (x - mean) / std, per channel.", "part of the network, so that epsilon is in input units", loses=False
+    Normalise, _normalise_map, "y = (x - mean) / std, per channel.", "part of the network, so that epsilon is in input units", loses=False
 )
-register_affine(nn.AvgPool2d, average_pool_map, "Each output is a mean with nonnegative weights, so bounds pass through exactly.", SOURCE)
+register_affine(nn.AvgPool2d, _average_pool_map, "Each output is a mean with nonnegative weights, so bounds pass through exactly.", SOURCE)
 register_affine(
     ChannelAlignment,
-    alignment_map,
+    _alignment_map,
     "Interpolation along channels: nonnegative weights of sum 1.",
     "PlasticFlex thesis, Algorithm 1 (pooling branch aligned in channels)",
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +36,11 @@ def _sum_interval(call: Call, inputs: Inputs) -> tuple[Box, ...]:
     (first_lower, first_upper), (second_lower, second_upper) = _operands(call, inputs)
     first, second = _signs(call)
     assert first == 1
-    return ((first_lower + second_lower, first_upper + second_upper) if second == 1 else (first_lower - second_upper, first_upper - second_lower),)
+    return (
+        (first_lower + second_lower, first_upper + second_upper)
+        if second == 1
+        else (first_lower - second_upper, first_upper - second_lower),
+    )
 
 
 def _count(call: Call, inputs: Inputs) -> int:
@@ -95,7 +98,7 @@ def _refuses_sum(call: Call, inputs: tuple[torch.Size, ...], output: torch.Size)
 
 
 def _refuses_scale(call: Call, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
-    if len(inputs) != 1 or not isinstance(call.arguments[0], Slot) and call.target in DIVISIONS:
+    if len(inputs) != 1 or (not isinstance(call.arguments[0], Slot) and call.target in DIVISIONS):
         return "products of two uncertain values, and division by one, have no rule"
     if call.keywords or inputs[0] != output:
         return f"options {sorted(call.keywords)} or broadcasting to {tuple(output)} are not supported"

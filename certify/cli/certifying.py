@@ -1,0 +1,112 @@
+"""``certify run``, ``certify attack`` and ``certify demo``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from neurocert.certify.cli.console import Step, answer, progress, remark, write
+from neurocert.certify.config import Requirement, RunConfig, parse_names, parse_numbers, parse_requirement, parse_samples
+from neurocert.certify.reports.schema import Report, to_json
+from neurocert.certify.reports.table import table
+from neurocert.certify.reports.words import claim, headline
+from neurocert.certify.reports.write import report_files, write_reports
+from neurocert.certify.run import run
+from neurocert.models.checkpoints import shipped
+
+
+def configurations(
+    checkpoints: Sequence[str],
+    data: str,
+    epsilons: str,
+    norm: str,
+    methods: str,
+    attacks: str,
+    samples: str | None,
+    seed: int,
+    *,
+    arithmetic: str | None = None,
+    requirements: Sequence[str] = (),
+) -> tuple[RunConfig, ...]:
+    """One configuration for each checkpoint, from the command line's words.
+
+    Raises:
+        ConfigError: a word that cannot be read, or a value that cannot be used.
+    """
+    first = RunConfig(
+        checkpoint=checkpoints[0],
+        data=data,
+        epsilons=tuple(sorted(set(parse_numbers(epsilons, "epsilon")))),
+        norm=norm,
+        methods=parse_names(methods),
+        attacks=parse_names(attacks),
+        samples=None if samples is None else parse_samples(samples),
+        seed=seed,
+        arithmetic=arithmetic,
+        requirements=tuple(map(parse_requirement, requirements)),
+        command=command_line(),
+    )
+    return tuple(replace(first, checkpoint=checkpoint) for checkpoint in dict.fromkeys(checkpoints))
+
+
+def shipped_configurations() -> tuple[RunConfig, ...]:
+    """Every shipped checkpoint, with the defaults of a run."""
+    return tuple(RunConfig(checkpoint=name, command=command_line()) for name in shipped())
+
+
+def command_line() -> str:
+    """What the user typed, fit to be typed again."""
+    return shlex.join(["certify", *sys.argv[1:]])
+
+
+def certify_all(configs: Sequence[RunConfig], out: str | None, *, as_json: bool = False, strict: bool = False) -> int:
+    """Runs the configurations, prints what was found, writes the report if asked to.
+
+    Returns:
+        The exit code: 0; 1 where a requirement failed or, if strict, something is broken; 3 where, if strict, something
+        is unknown.
+    """
+    if out is not None:
+        report_files(out)
+    with progress() as step:
+        reports = tuple(run(config, _named(step, config.checkpoint, len(configs))) for config in configs)
+    _show(reports, as_json=as_json)
+    if out is not None:
+        files = write_reports(out, reports)
+        (remark if as_json else answer)(f"Report: {files.html} and {files.json}")
+    failures = [failure for config, report in zip(configs, reports, strict=True) for failure in failed(config.requirements, report)]
+    for failure in failures:
+        remark(failure)
+    return 1 if failures else strict_code(reports) if strict else 0
+
+
+def _show(reports: Sequence[Report], *, as_json: bool) -> None:
+    if as_json:
+        write(to_json(reports))
+        return
+    for report in reports:
+        answer(table(report), "", claim(report, headline(report)), "")
+
+
+def _named(step: Step, checkpoint: str, count: int) -> Step:
+    return step if count == 1 else lambda text, done, steps: step(f"{checkpoint}: {text}", done, steps)
+
+
+def failed(requirements: Sequence[Requirement], report: Report) -> list[str]:
+    """What to say about each requirement that the report does not meet."""
+    certified = {summary.epsilon: summary.certified.proportion for summary in report.summaries}
+    return [
+        f"requirement {requirement} failed: {report.network.name} has {certified[requirement.epsilon]} certified"
+        for requirement in requirements
+        if certified[requirement.epsilon].value < requirement.share
+    ]
+
+
+def strict_code(reports: Sequence[Report]) -> int:
+    """0 if every sample is certified at every radius, 1 if any is broken or misclassified, else 3."""
+    verdicts = {outcome.verdict for report in reports for outcome in report.outcomes}
+    if verdicts & {"falsified", "misclassified"}:
+        return 1
+    return 3 if "unknown" in verdicts else 0

@@ -1,0 +1,190 @@
+"""The command ``certify``: its options, and what its exit code means. Each command's work is a file of its own.
+
+Nothing heavy is imported before a command needs it: ``certify --help`` must answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from neurocert.certify.cli.console import remark, write
+from neurocert.models.errors import InputError, NeurocertError
+
+OK, FAILED, USAGE, UNKNOWN, INTERNAL, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 3, 4, 130, 141
+EXIT_CODES = """Exit codes: 0 done, every requirement met; 1 a requirement failed; 2 an option, file or value cannot be used;
+3 with --strict: nothing broken, but something unknown; 4 internal error; 130 interrupted."""
+
+app = typer.Typer(
+    name="certify",
+    help="Will this checkpoint still decide the same? A proof, a counterexample, or an honest unknown.",
+    epilog=EXIT_CODES,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Checkpoints = Annotated[
+    list[str], typer.Argument(metavar="CHECKPOINT...", help="Files, or names of shipped checkpoints (certify ls checkpoints).")
+]
+Data = Annotated[str, typer.Option(help="digits; a folder of IDX files; an IDX images file; an .npz with inputs and labels.")]
+Epsilon = Annotated[str, typer.Option(help="Radii in input units, such as 0.005,0.01.")]
+Norm = Annotated[str, typer.Option(help="linf or l2.")]
+Methods = Annotated[str, typer.Option(help="Bounds: interval,linear; or none.")]
+Attacks = Annotated[str, typer.Option(help="Attacks: fgsm,pgd; or none.")]
+Chosen = Annotated[str | None, typer.Option(metavar="N|LIST", help="The first N of the test split, or indices such as 3,17. Default: 100.")]
+Out = Annotated[str | None, typer.Option(metavar="DIR", help="Write report.html and report.json there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of tables.")]
+Seed = Annotated[int, typer.Option(help="Of the attacks' random starts.")]
+Arithmetic = Annotated[str | None, typer.Option(help="What a proof covers: float32, float64 or real. Default: that of the weights.")]
+Require = Annotated[
+    list[str] | None, typer.Option(metavar="RULE", help="Such as 'certified>=0.9@0.01'; may be repeated. Exit 1 if it fails.")
+]
+Strict = Annotated[bool, typer.Option(help="Exit 1 if anything is broken or misclassified, 3 if anything is unknown.")]
+
+
+@app.callback(invoke_without_command=True)
+def _certify(
+    context: typer.Context, show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False
+) -> None:
+    if show_version:
+        write(version("neurocert"))
+    elif context.invoked_subcommand is None:
+        sys.stderr.write(context.get_help() + "\n")
+        raise typer.Exit(USAGE)
+
+
+@app.command("run")
+def _run(
+    checkpoints: Checkpoints,
+    data: Data = "digits",
+    epsilon: Epsilon = "0.005,0.01,0.02",
+    norm: Norm = "linf",
+    method: Methods = "interval,linear",
+    attack: Attacks = "fgsm,pgd",
+    samples: Chosen = None,
+    out: Out = None,
+    json: AsJson = False,
+    seed: Seed = 0,
+    arithmetic: Arithmetic = None,
+    require: Require = None,
+    strict: Strict = False,
+) -> None:
+    """Certify and attack checkpoints on data: clean, certified, attacked, unknown, for each radius."""
+    from neurocert.certify.cli.certifying import certify_all, configurations
+
+    configs = configurations(
+        checkpoints, data, epsilon, norm, method, attack, samples, seed, arithmetic=arithmetic, requirements=require or ()
+    )
+    raise typer.Exit(certify_all(configs, out, as_json=json, strict=strict))
+
+
+@app.command("attack")
+def _attack(
+    checkpoints: Checkpoints,
+    data: Data = "digits",
+    epsilon: Epsilon = "0.005,0.01,0.02",
+    norm: Norm = "linf",
+    attack: Attacks = "fgsm,pgd",
+    samples: Chosen = None,
+    out: Out = None,
+    json: AsJson = False,
+    seed: Seed = 0,
+) -> None:
+    """Search for counterexamples only."""
+    from neurocert.certify.cli.certifying import certify_all, configurations
+
+    configs = configurations(checkpoints, data, epsilon, norm, "none", attack, samples, seed)
+    raise typer.Exit(certify_all(configs, out, as_json=json))
+
+
+@app.command("demo")
+def _demo(out: Annotated[str, typer.Option(metavar="DIR", help="Where the report goes.")] = "certify-report") -> None:
+    """Certify and attack the shipped checkpoints on handwritten digits, and write the report."""
+    from neurocert.certify.cli.certifying import certify_all, shipped_configurations
+
+    raise typer.Exit(certify_all(shipped_configurations(), out))
+
+
+@app.command("inspect")
+def _inspect(checkpoint: Annotated[str, typer.Argument(help="A file, or the name of a shipped checkpoint.")], json: AsJson = False) -> None:
+    """Show a checkpoint: layers, shapes, semantics, provenance, and which bounds know each layer."""
+    from neurocert.certify.cli.inspecting import inspect
+
+    inspect(checkpoint, as_json=json)
+
+
+@app.command("train")
+def _train(
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a recipe (certify ls recipes).")],
+    out: Annotated[str, typer.Option(metavar="FILE", help="The .safetensors file to write.")],
+    data: Annotated[str | None, typer.Option(metavar="DIR", help="The data that the recipe names; not for the digits.")] = None,
+) -> None:
+    """Train a network by a recipe and write its checkpoint."""
+    from neurocert.certify.cli.training import train
+
+    train(recipe, out, data)
+
+
+@app.command("doctor")
+def _doctor(json: AsJson = False) -> None:
+    """Check this installation: versions, threads, float modes, optional packages, and a one-second test of soundness."""
+    from neurocert.certify.cli.doctor import doctor
+
+    raise typer.Exit(OK if doctor(as_json=json) else INTERNAL)
+
+
+@app.command("ls")
+def _ls(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="models, recipes, checkpoints, rules, attacks or perturbations.")],
+    json: AsJson = False,
+) -> None:
+    """List what there is."""
+    from neurocert.certify.cli.listing import listing
+
+    listing(what, as_json=json)
+
+
+def main() -> None:
+    """Runs the command line and ends the process with an exit code."""
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+        if code == INTERRUPTED:  # typer's own word for Ctrl-C
+            raise KeyboardInterrupt
+    except (KeyboardInterrupt, typer.Abort):
+        remark("certify: interrupted")
+        code = INTERRUPTED
+    except InputError as error:
+        remark(f"certify: error: {error}")
+        code = USAGE
+    except NeurocertError as error:
+        remark(f"certify: internal error: {type(error).__name__}: {error}")
+        code = INTERNAL
+    except (BrokenPipeError, SystemExit):  # typer leaves by SystemExit only when nobody reads stdout any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that closing stdout does not complain again
+        code = CLOSED_PIPE
+    except Exception as error:  # noqa: BLE001  (the last resort: whatever happened must not look like an answer)
+        code = _last_resort(error)
+    sys.exit(code or OK)
+
+
+def _last_resort(error: Exception) -> int:
+    """A usage error as typer raises it, in one line; anything else is a defect, shown with its traceback."""
+    explain = getattr(error, "format_message", None)
+    if explain is not None:
+        remark(f"certify: error: {explain()} (see {_usage_path(error)} --help)")
+        return USAGE
+    traceback.print_exception(error)
+    remark(f"certify: internal error: {type(error).__name__}: {error} (a defect of neurocert; please report it with what is printed above)")
+    return INTERNAL
+
+
+def _usage_path(error: Exception) -> str:
+    context = getattr(error, "ctx", None)
+    return "certify" if context is None else context.command_path

@@ -1,0 +1,29 @@
+"""``certify train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from neurocert.certify.cli.console import answer, progress
+from neurocert.models import checkpoints
+from neurocert.models.files import require_writable
+from neurocert.models.training import loop
+from neurocert.models.training.loop import Epoch
+from neurocert.models.training.recipe import load_recipe
+
+
+def train(name: str, out: str, data: str | None) -> None:
+    """Trains by a recipe, writes the checkpoint, prints what came out."""
+    recipe, path = load_recipe(name), Path(out)
+    require_writable(path)
+    with progress() as step:
+
+        def on_epoch(epoch: Epoch) -> None:
+            score = epoch.validation
+            step(f"loss {epoch.loss:.4f}, validation {score.correct}/{score.n}", epoch.number, epoch.of)
+
+        network, metadata = loop.train(recipe, data=data, on_epoch=on_epoch)
+    checkpoints.save(path, network, metadata)
+    origin = metadata.provenance
+    scores = ", ".join(f"{name} {score.correct}/{score.n}" for name, score in origin.accuracy)
+    answer(f"{recipe.name}: epoch {origin.best_epoch} of {origin.epochs}, best on validation; correct: {scores}", f"Checkpoint: {path}")
