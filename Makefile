@@ -18,8 +18,9 @@ demo: $(READY)  ## Certify and attack the shipped checkpoints, write report.html
 test: $(READY)  ## Run the whole test suite
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup
 
-lint: $(READY)  ## Check the style with ruff
+lint: $(READY)  ## Check style and format with ruff
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
 
 type: build  ## Type-check the built wheel, installed into build/installed, with pyright
 	@rm -rf build/installed

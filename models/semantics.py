@@ -104,7 +104,7 @@ class Spiking:
         _require(self.reset in ("hard", "soft"), "reset", self.reset, "'hard' or 'soft'")
         _require(self.reset == "hard" or self.reset_value == 0.0, "reset_value", self.reset_value, "0.0 with a soft reset")
         _require(self.reset_timing in ("in-step", "delayed"), "reset_timing", self.reset_timing, "'in-step' or 'delayed'")
-        _require(self.time_steps >= 1, "time_steps", self.time_steps, "at least 1")
+        _require(type(self.time_steps) is int and self.time_steps >= 1, "time_steps", self.time_steps, "a whole number of at least 1")
         _require(self.encoding == "direct", "encoding", self.encoding, "'direct'")
         _require(self.readout in ("mean", "sum"), "readout", self.readout, "'mean' or 'sum'")
 

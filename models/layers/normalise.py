@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -22,9 +23,9 @@ class Normalise(nn.Module):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        if len(mean) != len(std) or not all(s > 0 for s in std):
+        if len(mean) != len(std) or not all(map(math.isfinite, [*mean, *std])) or not all(s > 0 for s in std):
             raise InputError(
-                f"normalisation: got mean {list(mean)} and std {list(std)}, expected one mean and one positive std per channel"
+                f"normalisation: got mean {list(mean)} and std {list(std)}, expected one mean and one positive std per channel, all finite"
             )
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
@@ -24,8 +25,8 @@ class InputSpace:
     high: float
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise InputError(f"input range: got low {self.low!r} and high {self.high!r}, expected low < high")
+        if not -math.inf < self.low < self.high < math.inf:
+            raise InputError(f"input range: got low {self.low!r} and high {self.high!r}, expected finite low < high")
         if not self.shape or not all(size >= 1 for size in self.shape):
             raise InputError(f"input shape: got {self.shape!r}, expected positive sizes")
 

@@ -26,6 +26,8 @@ def test_no_choice_has_a_default() -> None:
         {"reset": "soft", "reset_value": 0.5},
         {"reset_timing": "later"},
         {"time_steps": 0},
+        {"time_steps": 4.0},
+        {"time_steps": True},
         {"encoding": "rate"},
         {"readout": "max"},
     ],

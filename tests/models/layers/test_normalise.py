@@ -12,7 +12,10 @@ def test_normalises_each_channel() -> None:
     assert torch.equal(Normalise([0.5, 1.0], [0.25, 4.0])(image), torch.tensor([2.0, 0.5])[None, :, None, None].expand(1, 2, 2, 2))
 
 
-@pytest.mark.parametrize(("mean", "std"), [([0.0], [0.0]), ([0.0], [-1.0]), ([0.0], [float("nan")]), ([0.0, 1.0], [1.0])])
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [([0.0], [0.0]), ([0.0], [-1.0]), ([0.0], [float("nan")]), ([0.0, 1.0], [1.0]), ([float("nan")], [1.0]), ([0.0], [float("inf")])],
+)
 def test_refuses(mean: list[float], std: list[float]) -> None:
     with pytest.raises(InputError, match="normalisation"):
         Normalise(mean, std)
