@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from neurocert.certify.bounds.graph import Graph, capture
+from neurocert.certify.bounds.optimise import optimised_lower
+from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import InputSet, Propagation
 from neurocert.certify.errors import ConfigError, NumericalFailure
 from neurocert.certify.problem import Problem
@@ -23,6 +25,7 @@ class Method:
     Attributes:
         name: as given on the command line.
         refine: tighten intermediate intervals by linear bounds.
+        optimise: improve the margins' slopes by gradient ascent, for each sample and class.
         affine_only: go back from the margin through the last affine layers only, then use intervals.
         description: one line.
     """
@@ -30,14 +33,16 @@ class Method:
     name: str
     refine: bool
     affine_only: bool
+    optimise: bool
     description: str
 
 
 METHODS = {
     method.name: method
     for method in (
-        Method("interval", False, True, "interval bounds forward; the margin is merged with the last affine layers"),
-        Method("linear", True, False, "linear lower bounds backward through every layer, with linearly refined intermediate intervals"),
+        Method("interval", False, True, False, "interval bounds forward; the margin is merged with the last affine layers"),
+        Method("linear", True, False, False, "backward linear bounds, with linearly refined intermediate intervals"),
+        Method("optimised", True, False, True, "linear bounds, slopes improved by gradient ascent for each sample and class"),
     )
 }
 
@@ -72,7 +77,7 @@ def capture_problem(problem: Problem) -> Graph:
     Raises:
         UnsupportedLayer: before anything is computed, naming every layer without a rule.
     """
-    return capture(problem.network, tuple(problem.inputs.shape[1:]))
+    return simplify(capture(problem.network, tuple(problem.inputs.shape[1:])), problem.arithmetic)
 
 
 def margin_bounds(problem: Problem, graph: Graph, method: Method, indices: list[int]) -> MarginBounds:
@@ -100,6 +105,8 @@ def _lower_margins(problem: Problem, graph: Graph, method: Method, batch: list[i
     inputs = InputSet(problem.ball, problem.inputs[batch])
     propagation = Propagation(graph, inputs, problem.arithmetic, refine=method.refine)
     differences = margin_coefficients(problem.labels[batch], graph.shape(graph.output)[0])
+    if method.optimise:
+        return optimised_lower(propagation, graph.output, differences).amin(0)
     return propagation.lower(graph.output, differences, affine_only=method.affine_only).amin(0)
 
 
