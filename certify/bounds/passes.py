@@ -93,7 +93,7 @@ def _chain(graph: Graph, first: Node) -> list[Node]:
 def _collapsed(graph: Graph, chain: list[Node], arithmetic: Arithmetic) -> Graph:
     first, fires = chain[0], chain[::2]
     assert isinstance(first.layer, Fire)
-    if len(patterns(first.layer, [0.0] * len(fires))) > PATTERNS_PER_STEP * len(fires):
+    if len(patterns(first.layer, len(fires))) > PATTERNS_PER_STEP * len(fires):
         return graph
     train = replace(first, layer=SpikeTrain(first.layer, len(fires), arithmetic), shapes=(first.shapes[1],) * len(fires))
     moved = {fire.outputs[1]: spikes for fire, spikes in zip(fires, train.outputs, strict=True)}

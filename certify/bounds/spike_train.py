@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from neurocert.certify.bounds.arithmetic import Arithmetic
+from neurocert.certify.bounds.relaxations.spike_train import EXACT, PotentialError
 from neurocert.models.layers.lif import Fire
 
 
@@ -31,10 +34,11 @@ class SpikeTrain(nn.Module):
             train.append(spikes)
         return tuple(train)
 
-    def errors(self, largest: float) -> list[float]:
-        """For each step, how far rounding can move the computed potential, given the spikes before it.
+    def error(self, largest: float) -> PotentialError:
+        """How rounding moves the computed potential, given the spikes before it.
 
-        One step computes a V (1 - S) + r S or a V - r S, then adds the current: 3 roundings each at most.
+        One step computes a V (1 - S) + r S or a V - r S, then adds the current: 3 roundings each at most. What is left by
+        a hard reset to 0 is 0, to which the current is added exactly.
 
         Args:
             largest: bounds the absolute value of the currents.
@@ -42,14 +46,16 @@ class SpikeTrain(nn.Module):
         Raises:
             NumericalFailure: values that may overflow.
         """
+        if self.arithmetic.unit == 0:
+            return EXACT
+        largest = 2.0 ** math.ceil(math.log2(max(largest, 2.0**-20)))  # few different values: what follows is remembered
         retention, amount = abs(self.fire.retention), abs(self.fire.reset_amount)
-        error, size, errors = 0.0, largest, [0.0]
+        size = carried = largest
         for _ in range(self.steps - 1):
-            carried = retention * size + amount
+            carried = (retention * size + amount) * (1 + 2.0**-20)
             size = (carried + largest) * (1 + 2.0**-20)
-            error = (retention * error + self._radius(carried) + self._radius(size)) * (1 + 2.0**-20)
-            errors.append(error)
-        return errors
+        reset = self._radius(amount + largest) if amount else 0.0
+        return PotentialError(self._radius(carried) + self._radius(size), reset)
 
     def _radius(self, magnitude: float) -> float:
         return float(self.arithmetic.radius(3, torch.tensor(magnitude, dtype=torch.float64)))

@@ -35,45 +35,52 @@ class Trains:
 
 
 def _pieces(layer: SpikeTrain, current: Interval) -> Pieces:
-    found = patterns(layer.fire, layer.errors(float(current.magnitude.max())))
+    found = patterns(layer.fire, layer.steps, layer.error(float(current.magnitude.max())))
     return pieces(found, current.lower.flatten(1), current.upper.flatten(1))
 
 
 def _interval(layer: SpikeTrain, inputs: Inputs) -> tuple[Box, ...]:
     found, shape = _pieces(layer, inputs[0]), inputs[0].lower.shape
     boxes = []
-    for spikes in found.spikes.unbind(1):
-        fires, silent = spikes.bool()[:, None, None] & found.possible, ~spikes.bool()[:, None, None] & found.possible
+    for step in range(layer.steps):
+        silent = found.possible & (found.least[:, step] == 0)[:, None, None]
+        fires = found.possible & (found.most[:, step] == 1)[:, None, None]
         boxes.append(((~silent.any(0)).double().reshape(shape), fires.any(0).double().reshape(shape)))
     return tuple(boxes)
 
 
+def _undecided(found: Pieces) -> Tensor:
+    """(B, n): several trains are possible."""
+    blurred = (found.least != found.most).any(1)[:, None, None]
+    return (found.possible.sum(0) > 1) | (found.possible & blurred).any(0)
+
+
 def _relax(layer: SpikeTrain, inputs: Inputs) -> Trains:
     found, shape = _pieces(layer, inputs[0]), inputs[0].lower.shape
-    undecided = found.possible.sum(0) > 1
+    undecided = _undecided(found)
     columns = undecided.any(0).nonzero()[:, 0]
     only = found.possible.double() * ~undecided
-    decided = torch.einsum("kt,kbn->tbn", found.spikes, only).unflatten(2, shape[1:])
-    few = Pieces(found.spikes, *(part[..., columns] for part in (found.possible, found.low, found.high)))
+    decided = torch.einsum("kt,kbn->tbn", found.least, only).unflatten(2, shape[1:])
     lower, upper = (end.flatten(1)[:, columns] for end in (inputs[0].lower, inputs[0].upper))
-    return Trains(decided, columns, few, lower, upper, undecided[:, columns])
+    return Trains(decided, columns, found.of(columns), lower, upper, undecided[:, columns])
 
 
 def _linear(layer: SpikeTrain, trains: Trains, coefficients: Coefficients, mix: Tensor | None = None) -> tuple[Coefficients, Tensor]:
     given = next(a for a in coefficients if a is not None)
-    constant = sum(dot(a, spikes) for a, spikes in zip(coefficients, trains.decided, strict=True) if a is not None)
-    assert isinstance(constant, Tensor)
-    back = given.new_zeros(given.shape[0], len(trains.lower), given[0, 0].numel())
+    batch = len(trains.lower)
+    constant = given.new_zeros(given.shape[0], batch)
+    for a, spikes in zip(coefficients, trains.decided, strict=True):
+        constant = constant if a is None else constant + dot(a, spikes)
+    back = given.new_zeros(given.shape[0], batch, given[0, 0].numel())
     if len(trains.columns):
-        some = [given.new_zeros(()) if a is None else a.flatten(2)[..., trains.columns] for a in coefficients]
-        values = torch.stack([sum(s * a for s, a in zip(row, some, strict=True)) for row in trains.pieces.spikes.tolist()])  # type: ignore[arg-type]
-        values = values.expand(len(values), given.shape[0], *trains.lower.shape)
-        few = None if mix is None else mix.flatten(2)[..., trains.columns]
-        slope, offset = step_envelope(values, trains.pieces, trains.lower, trains.upper, few)
+        few = [None if a is None else a.flatten(2)[..., trains.columns] for a in coefficients]
+        lean = None if mix is None else mix.flatten(2)[..., trains.columns]
+        values = trains.pieces.values(few)
+        slope, offset = step_envelope(values.expand(*values.shape[:2], batch, -1), trains.pieces, trains.lower, trains.upper, lean)
+        for a in few:
+            offset = offset if a is None else offset - own_radius(layer.steps + 8, a.abs())
         back = back.index_copy(2, trains.columns, torch.where(trains.undecided, slope, 0.0))
         constant = constant + torch.where(trains.undecided, offset, 0.0).sum(2)
-        size = sum(a.abs() for a in some if a.dim())
-        constant = constant - own_radius(layer.steps + 8, size).sum(2)  # type: ignore[arg-type]
     return (back.unflatten(2, given.shape[2:]),), constant
 
 
@@ -82,8 +89,7 @@ def _rounding(layer: SpikeTrain, inputs: Inputs) -> tuple[Rounding, ...]:
 
 
 def _refine(layer: SpikeTrain, inputs: Inputs) -> tuple[Tensor | None, ...]:
-    found = _pieces(layer, inputs[0])
-    return ((found.possible.sum(0) > 1).reshape(inputs[0].lower.shape),)
+    return (_undecided(_pieces(layer, inputs[0])).reshape(inputs[0].lower.shape),)
 
 
 register(
