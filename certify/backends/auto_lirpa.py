@@ -48,6 +48,8 @@ TRANSLATED = {
     "add", "add_", "sub", "mul", "div", "neg", "relu", "sigmoid",
 }  # fmt: skip
 """What it bounds by its own rules, and was seen to bound rightly."""
+WITHOUT_SPARSITY: dict[str, Any] = {"sparse_intermediate_bounds": False, "sparse_conv_intermediate_bounds": False}
+"""For L2 balls: which neurons to skip is decided by intervals, and these are not trusted there."""
 BATCH = 16
 """Samples bounded together."""
 SANITY = 1e-9
@@ -97,12 +99,8 @@ def lower_margins(problem: Problem, indices: list[int], method: str = "CROWN") -
     graph = capture(problem.network, tuple(problem.inputs.shape[1:]))
     _require_translated(graph)
     _require_ball(problem, graph)
-    sparse = (
-        {}
-        if isinstance(problem.ball, LinfBall)
-        else dict.fromkeys(("sparse_intermediate_bounds", "sparse_conv_intermediate_bounds"), False)
-    )
-    module = bounded_module(problem.network, problem.inputs[:1], sparse)
+    options = {} if isinstance(problem.ball, LinfBall) else WITHOUT_SPARSITY
+    module = bounded_module(problem.network, problem.inputs[:1], options)
     lower = torch.full((len(problem.inputs),), torch.nan, dtype=torch.float64)
     failures: dict[int, str] = {}
     for start in range(0, len(indices), BATCH):

@@ -3,8 +3,11 @@
 One operator class serves every layer that has a rule here: intervals forward by the rule's ``interval``, linear bounds
 backward by its ``relax`` and ``linear``. auto_LiRPA gives each output of an operator a node of its own, which would tear
 a spike from the potential it leaves behind; so a layer with several outputs returns them stacked along dimension 1, and
-the joint relaxation sees the coefficients on all of them at once. Imported inside ``contained`` only.
+the joint relaxation sees the coefficients on all of them at once. Import it after ``compatibility.library()``.
 """
+
+# pyright: reportIncompatibleMethodOverride=false
+# The methods of the base class only raise, from which their types are inferred.
 
 from __future__ import annotations
 
@@ -122,7 +125,8 @@ class BoundLayer(Bound):
     def _bounds(self, node: Any) -> tuple[Tensor, Tensor]:
         """Of an input; an affine rule reads nothing of them but the shape."""
         if self.rule.affine:
-            return (torch.zeros(node.output_shape),) * 2
+            zero = torch.zeros(node.output_shape)
+            return zero, zero
         return node.lower, node.upper
 
 

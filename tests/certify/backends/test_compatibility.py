@@ -45,9 +45,10 @@ library()
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(*(name for name in new - set(sys.stdlib_module_names) if not name.startswith("_sysconfigdata")))
 """
-REQUIREMENTS = {  # setuptools comes through torch's C++ extensions, with what it carries along
+REQUIREMENTS = {  # setuptools comes through torch's C++ extensions, with what it carries along; graphviz is the 0.7 line's
     "appdirs", "tqdm", "packaging", "numpy", "torch",
     "setuptools", "_distutils_hack", "distutils", "backports", "jaraco", "more_itertools",
+    "graphviz",
 }  # fmt: skip
 USES = {
     "import": "compatibility.library()",
