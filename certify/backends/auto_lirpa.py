@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurocert.certify.backends.compatibility import contained, library
+from neurocert.certify.backends.operators import with_operators
 from neurocert.certify.bounds.call import Call
 from neurocert.certify.bounds.graph import Graph, Node, capture
 from neurocert.certify.bounds.registry import layer_name
@@ -71,8 +72,6 @@ def bounded_module(network: nn.Module, inputs: Tensor, options: dict[str, Any] |
         InputError: auto_LiRPA is missing, or cannot convert the network.
     """
     lirpa = library()
-    from neurocert.certify.backends.operators import with_operators
-
     double, operators = with_operators(network, OPERATORS)
     # A relaxation here needs coefficients as plain tensors, not as the patches of a convolution.
     defaults = {"conv_mode": "matrix"} if operators else {}

@@ -3,25 +3,23 @@
 One operator class serves every layer that has a rule here: intervals forward by the rule's ``interval``, linear bounds
 backward by its ``relax`` and ``linear``. auto_LiRPA gives each output of an operator a node of its own, which would tear
 a spike from the potential it leaves behind; so a layer with several outputs returns them stacked along dimension 1, and
-the joint relaxation sees the coefficients on all of them at once. Import it after ``compatibility.library()``.
+the joint relaxation sees the coefficients on all of them at once.
 """
-
-# pyright: reportIncompatibleMethodOverride=false
-# The methods of the base class only raise, from which their types are inferred.
 
 from __future__ import annotations
 
 import copy
-from functools import partial
+import importlib
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
 import torch
-from auto_LiRPA.bound_ops import Bound
 from torch import Tensor, nn
 
+from neurocert.certify.backends.compatibility import library
 from neurocert.certify.bounds.interval import Interval
-from neurocert.certify.bounds.registry import Coefficients, Rule, rule_for
+from neurocert.certify.bounds.registry import Coefficients, rule_for
 
 DOMAIN = "neurocert"
 SHARED_AXIS = 1
@@ -33,6 +31,9 @@ def with_operators(network: nn.Module, layers: tuple[type[nn.Module], ...]) -> t
 
     Returns:
         (network, operator name -> what builds its node: the ``custom_ops`` of a ``BoundedModule``).
+
+    Raises:
+        InputError: auto_LiRPA is missing.
     """
     double = copy.deepcopy(network).double().requires_grad_(False)
     places = [(path, module) for path, module in double.named_modules() if type(module) in layers]
@@ -41,7 +42,7 @@ def with_operators(network: nn.Module, layers: tuple[type[nn.Module], ...]) -> t
         name = f"{DOMAIN}::Layer{index}"
         parent, _, child = path.rpartition(".")
         setattr(double.get_submodule(parent), child, _Layer(name, layer))
-        operators[name] = partial(BoundLayer, layer=layer)
+        operators[name] = partial(_node_class(), layer=layer)
     return double, operators
 
 
@@ -76,21 +77,27 @@ class _Operator(torch.autograd.Function):
         return g.op(leaf.name, *inputs).setType(torch._C.TensorType.create_from_tensor(leaf.traced))
 
 
-class BoundLayer(Bound):
-    """A node of auto_LiRPA's graph that bounds one of our layers by its rule.
+@cache
+def _node_class() -> type:
+    """``LayerBounds`` as one of auto_LiRPA's nodes, whose base class exists only where it is installed."""
+    library()
+    return type("BoundLayer", (LayerBounds, importlib.import_module("auto_LiRPA.bound_ops").Bound), {})
 
-    Attributes:
+
+class LayerBounds:
+    """What a node of auto_LiRPA's graph does for one of our layers, by its rule.
+
+    Args:
+        arguments: (attributes, input nodes, output index, options), as auto_LiRPA calls its operators.
         layer: with parameters in float64.
-        rule: of the layer.
     """
 
-    def __init__(self, attr: Any, inputs: Any, output_index: int, options: Any, layer: nn.Module) -> None:
-        super().__init__(attr, inputs, output_index, options)
+    def __init__(self, *arguments: Any, layer: nn.Module) -> None:
+        super().__init__(*arguments)
         rule = rule_for(layer)
         assert rule is not None, "only layers with rules become operators"
-        object.__setattr__(self, "layer", layer)  # not a submodule: auto_LiRPA counts those as nodes
-        self.rule: Rule = rule
-        self.requires_input_bounds = [] if rule.affine else list(range(len(inputs)))
+        self.layer, self.rule = layer, rule
+        self.requires_input_bounds = [] if rule.affine else list(range(len(arguments[1])))
         self._relaxed: tuple[tuple[tuple[Tensor, Tensor], ...], Any] = ((), None)
 
     def forward(self, *inputs: Tensor) -> Tensor:
