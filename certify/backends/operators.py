@@ -92,11 +92,14 @@ class LayerBounds:
         layer: with parameters in float64.
     """
 
+    layer: nn.Module
+
     def __init__(self, *arguments: Any, layer: nn.Module) -> None:
         super().__init__(*arguments)
         rule = rule_for(layer)
         assert rule is not None, "only layers with rules become operators"
-        self.layer, self.rule = layer, rule
+        self.rule = rule
+        object.__setattr__(self, "layer", layer)  # not a submodule: the 0.7 line would miss its weights in the network's state
         self.requires_input_bounds = [] if rule.affine else list(range(len(arguments[1])))
         self._relaxed: tuple[tuple[tuple[Tensor, Tensor], ...], Any] = ((), None)
 
