@@ -17,7 +17,7 @@ from neurocert.models.semantics import FactorLeak, Semantics, Spiking
 CLASSES = tuple("0123456789")
 DECAY, THRESHOLD = 0.5, 1.0
 VGG6 = {"blocks": [[64, 1], [128, 2], [256, 2], [512, 2]], "hidden": [512]}
-VGG16_STRIDES = {0: 2, 2: 2, 4: 2, 7: 2, 10: 2}
+VGG16_STRIDES = {1: 2, 3: 2, 6: 2, 9: 2, 12: 2}
 VGG16_CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 
 
@@ -99,7 +99,7 @@ def flex_vgg6() -> FlexVGG:
     return _flex({**VGG6, "width": 1 / 8}, (1, 28, 28))
 
 
-def flex_vgg16(classes: int = 10) -> FlexVGG:
+def flex_vgg16() -> FlexVGG:
     """Thirteen PlasticFlex blocks and two hidden layers at width 1/4, 3x224x224."""
     blocks = [(channels, VGG16_STRIDES.get(index, 1)) for index, channels in enumerate(VGG16_CHANNELS)]
     return _flex({"blocks": blocks, "hidden": [4096, 4096], "width": 1 / 4}, (3, 224, 224))

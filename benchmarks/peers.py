@@ -184,7 +184,7 @@ def spiking_digits_case(time_steps: int) -> dict[str, Any]:
     images, labels = samples.inputs.flatten(1), samples.labels
     network = train(spiking_digits(time_steps), images, labels, 10 if time_steps <= 10 else 2)
     assert isinstance(network, SpikingNetwork)
-    batch = load_samples("digits", "test").inputs.flatten(1)[: 4 if time_steps <= 10 else 1]
+    batch = load_samples("digits", "test").inputs.flatten(1)[: 16 if time_steps <= 10 else 1]
     long = time_steps > 10
     found = _spiking(network, batch, 0.005, (torch.float32,) if long else (torch.float32, torch.float64))
     target = "at most 2 s" if long else "at most half the interval width; time at most auto_LiRPA's"
