@@ -32,7 +32,7 @@ class RunConfig:
         data: "digits", a folder of IDX files, an IDX file, or an .npz.
         epsilons: radii in input units, increasing.
         norm: "linf" or "l2".
-        methods: "interval", "linear"; may be empty if there are attacks.
+        methods: "interval", "linear", "auto-lirpa"; may be empty if there are attacks.
         attacks: "fgsm", "pgd"; may be empty if there are methods.
         samples: the first so many of the test split, or their indices; None for the first 100, or all of fewer.
         seed: of the attacks' random starts.

@@ -108,6 +108,8 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Graph:
             f"the forward pass cannot be captured: {error}",
             "control flow that depends on a tensor's values has no bounds; write it with layers",
         ) from error
+    if sum(step.op == "placeholder" for step in traced.graph.nodes) != 1:
+        raise UnsupportedLayer("the network takes several inputs, expected one")
     if not torch.equal(before, torch.get_rng_state()):
         raise UnsupportedLayer("the forward pass draws random numbers, expected a deterministic network")
     return _graph(traced, _recorded(traced, input_shape), torch.Size(input_shape))
@@ -147,8 +149,6 @@ def _graph(traced: fx.GraphModule, recording: Recording, input_shape: torch.Size
     source: Value | None = None
     for step in traced.graph.nodes:
         if step.op == "placeholder":
-            if source is not None:
-                raise UnsupportedLayer("the network takes several inputs, expected one")
             source = values[step] = Value(step.name)
         elif step.name in recording.constants:
             constants[step] = recording.constants[step.name]

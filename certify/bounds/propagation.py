@@ -113,14 +113,14 @@ class Propagation:
                 self._tighten(value, mask)
 
     def _refinable(self, value: Value) -> bool:
-        """Whether linear bounds can beat this value's interval: some layer since the last activation has lost dependence."""
+        """Whether linear bounds can beat this value's interval: some layer before it has lost how its inputs depend on one another."""
         node = self.graph.node(value)
         if node is None:
             return False
         rule = _rule(node)
         if rule.loses:
             return not (len(node.inputs) == 1 and self._independent(node.inputs[0]))
-        return rule.refine is None and any(self._refinable(source) for source in node.inputs)
+        return any(self._refinable(source) for source in node.inputs)
 
     def _independent(self, value: Value) -> bool:
         """Whether the elements of this value range over exactly its box, each on its own."""

@@ -35,7 +35,7 @@ Checkpoints = Annotated[
 Data = Annotated[str, typer.Option(help="digits; a folder of IDX files; an IDX images file; an .npz with inputs and labels.")]
 Epsilon = Annotated[str, typer.Option(help="Radii in input units, such as 0.005,0.01.")]
 Norm = Annotated[str, typer.Option(help="linf or l2.")]
-Methods = Annotated[str, typer.Option(help="Bounds: interval,linear; or none.")]
+Methods = Annotated[str, typer.Option(help="Bounds: interval,linear,auto-lirpa; or none.")]
 Attacks = Annotated[str, typer.Option(help="Attacks: fgsm,pgd; or none.")]
 Chosen = Annotated[str | None, typer.Option(metavar="N|LIST", help="The first N of the test split, or indices such as 3,17. Default: 100.")]
 Out = Annotated[str | None, typer.Option(metavar="DIR", help="Write report.html and report.json there.")]

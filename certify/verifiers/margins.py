@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,35 +20,6 @@ BATCH = 16
 
 
 @dataclass(frozen=True)
-class Method:
-    """How margins are bounded.
-
-    Attributes:
-        name: as given on the command line.
-        refine: tighten intermediate intervals by linear bounds.
-        optimise: improve the margins' slopes by gradient ascent, for each sample and class.
-        affine_only: go back from the margin through the last affine layers only, then use intervals.
-        description: one line.
-    """
-
-    name: str
-    refine: bool
-    affine_only: bool
-    optimise: bool
-    description: str
-
-
-METHODS = {
-    method.name: method
-    for method in (
-        Method("interval", False, True, False, "interval bounds forward; the margin is merged with the last affine layers"),
-        Method("linear", True, False, False, "backward linear bounds, with linearly refined intermediate intervals"),
-        Method("optimised", True, False, True, "linear bounds, slopes improved by gradient ascent for each sample and class"),
-    )
-}
-
-
-@dataclass(frozen=True)
 class MarginBounds:
     """Result of a method on a batch.
 
@@ -58,6 +30,53 @@ class MarginBounds:
 
     lower: Tensor
     failures: dict[int, str]
+
+
+SecondOpinion = Callable[[Problem, list[int]], MarginBounds]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How margins are bounded.
+
+    Attributes:
+        name: as given on the command line.
+        refine: tighten intermediate intervals by linear bounds.
+        affine_only: go back from the margin through the last affine layers only, then use intervals.
+        description: one line.
+        optimise: improve the margins' slopes by gradient ascent, for each sample and class.
+        second_opinion: bounds that are no proofs; where given, the method's bound is the lesser of ours and these.
+    """
+
+    name: str
+    refine: bool
+    affine_only: bool
+    description: str
+    optimise: bool = False
+    second_opinion: SecondOpinion | None = None
+
+
+def _auto_lirpa(problem: Problem, indices: list[int]) -> MarginBounds:
+    from neurocert.certify.backends.auto_lirpa import lower_margins
+
+    return lower_margins(problem, indices)
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("interval", False, True, "interval bounds forward; the margin is merged with the last affine layers"),
+        Method("linear", True, False, "backward linear bounds, with linearly refined intermediate intervals"),
+        Method("optimised", True, False, "linear bounds, slopes improved by gradient ascent for each sample and class", optimise=True),
+        Method(
+            "auto-lirpa",
+            True,
+            False,
+            "the lesser of the linear bound and auto_LiRPA's CROWN bound: a proof that another tool confirms",
+            second_opinion=_auto_lirpa,
+        ),
+    )
+}
 
 
 def method(name: str) -> Method:
@@ -84,9 +103,12 @@ def margin_bounds(problem: Problem, graph: Graph, method: Method, indices: list[
     """Bounds the margins of the samples ``indices``, all others stay NaN. A numerical failure concerns one sample alone."""
     lower = torch.full((len(problem.inputs),), torch.nan, dtype=torch.float64)
     failures: dict[int, str] = {}
+    confirmed = None if method.second_opinion is None else method.second_opinion(problem, indices)
     for start in range(0, len(indices), BATCH):
         _bound(problem, graph, method, indices[start : start + BATCH], lower, failures)
-    return MarginBounds(lower, failures)
+    if confirmed is None:
+        return MarginBounds(lower, failures)
+    return MarginBounds(torch.minimum(lower, confirmed.lower), confirmed.failures | failures)
 
 
 def _bound(problem: Problem, graph: Graph, method: Method, batch: list[int], lower: Tensor, failures: dict[int, str]) -> None:

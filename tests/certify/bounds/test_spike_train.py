@@ -65,7 +65,7 @@ def test_exactly_one_pattern_at_each_current(semantics: Spiking, current: float)
         train = simulated(fire, steps, exact)
         assert train in [pattern.least for pattern in found if holds(pattern, exact)]
     assert all(pattern.least == pattern.most for pattern in found)
-    if Fraction(current) not in breaks:
+    if current not in {end for pattern in found for end in (pattern.low, pattern.high)}:
         assert [p.least for p in found if holds(p, Fraction(current))] == [simulated(fire, steps, Fraction(current))]
 
 
@@ -132,9 +132,8 @@ class Unrolled(nn.Module):
 
 def exact_outputs(network: Unrolled, currents: Tensor) -> Tensor:
     """What the network computes in exact arithmetic; its weights and outputs are short binary fractions."""
-    trains = [
-        [simulated(network.neuron.fire, len(network.weights), Fraction(c) + Fraction(b)) for b in BIASES] for (c,) in currents.tolist()
-    ]
+    fire, gain, steps = network.neuron.fire, Fraction(network.neuron.gain), len(network.weights)
+    trains = [[simulated(fire, steps, gain * (Fraction(c) + Fraction(b))) for b in BIASES] for (c,) in currents.tolist()]
     sums = [[sum(w * s for w, s in zip(network.weights, train, strict=True)) for train in row] for row in trains]
     return torch.tensor(sums, dtype=torch.float64)
 
