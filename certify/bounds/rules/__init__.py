@@ -1,5 +1,31 @@
 """The rules, one file for each family of layers. Importing this package fills the table."""
 
-from neurocert.certify.bounds.rules import activation, affine, arithmetic, averaging, lif, plastic_flex, pooling, shape, smooth, spike_train
+from neurocert.certify.bounds.rules import (
+    activation,
+    affine,
+    arithmetic,
+    averaging,
+    bilinear,
+    comparison,
+    lif,
+    plastic_flex,
+    pooling,
+    shape,
+    smooth,
+    spike_train,
+)
 
-__all__ = ["activation", "affine", "arithmetic", "averaging", "lif", "plastic_flex", "pooling", "shape", "smooth", "spike_train"]
+__all__ = [
+    "activation",
+    "affine",
+    "arithmetic",
+    "averaging",
+    "bilinear",
+    "comparison",
+    "lif",
+    "plastic_flex",
+    "pooling",
+    "shape",
+    "smooth",
+    "spike_train",
+]

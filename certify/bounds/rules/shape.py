@@ -125,7 +125,7 @@ def _rounding(layer: Any, inputs: Inputs) -> tuple[Rounding, ...]:
 def _refuses(layer: Any, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
     try:
         found = moves(layer, inputs)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError) as error:
         return f"works for some numbers of samples only ({str(error).splitlines()[0]})"
     if found is None:
         return MESSAGE

@@ -16,7 +16,7 @@ from neurocert.certify.bounds.call import Call, options
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.lines import Lines
-from neurocert.certify.bounds.relaxations.smooth import Curve, Function, Piece, curve, extremes, smooth_lines
+from neurocert.certify.bounds.relaxations.smooth import Curve, Piece, curve, extremes, smooth_lines
 from neurocert.certify.bounds.rules.activation import along_lines
 from neurocert.certify.errors import NumericalFailure
 
@@ -193,7 +193,11 @@ def _softplus(layer: Any) -> Smooth:
     given = _given(layer, beta=1.0, threshold=20.0)
     beta, turn = given["beta"], given["threshold"] / given["beta"]
     below = Piece(
-        -math.inf, turn, "convex", lambda x: functional.softplus(beta * x, threshold=math.inf) / beta, lambda x: torch.sigmoid(beta * x)
+        -math.inf,
+        turn * (1 + 2.0**-20),
+        "convex",
+        lambda x: functional.softplus(beta * x, threshold=math.inf) / beta,
+        lambda x: torch.sigmoid(beta * x),
     )
     above = Piece(turn * (1 - 2.0**-20), math.inf, "convex", lambda x: x, torch.ones_like)
     return Smooth(Curve((below, above)), 16, lambda x, result: torch.maximum(result, x.magnitude) + 1 / beta)
@@ -209,24 +213,10 @@ def _power(call: Call) -> Smooth:
     return POWERS[options(call, exponent=None)["exponent"]]
 
 
-def _quotient(call: Call) -> Smooth:
-    """c / x for a constant c > 0."""
-    c = float(call.arguments[0])
-    function = Curve((Piece(-math.inf, math.inf, "convex", lambda x: c / x, lambda x: -c / (x * x)),))
-    return Smooth(function, 8, domain=0.0)
-
-
 def _refuses_power(call: Call, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
     exponent = options(call, exponent=None)["exponent"]
     known = isinstance(exponent, int | float) and exponent in POWERS
     return None if known else f"the exponent is {exponent!r}, expected one of {', '.join(map(str, POWERS))}"
-
-
-def _refuses_quotient(call: Call, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
-    numerator = call.arguments[0]
-    if call.keywords or not isinstance(numerator, int | float) or not 0 < numerator < 1e30:
-        return "divides something else than a positive number by a value"
-    return None
 
 
 def _refuses_parameters(layer: Any, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
@@ -254,10 +244,3 @@ _register_smooth((torch.rsqrt, "rsqrt"), _always(INVERSE_ROOT), "convex; only ab
 _register_smooth((torch.reciprocal, "reciprocal"), _always(RECIPROCAL), "convex; only above 0")
 _register_smooth((torch.square, "square"), _always(SQUARE), "convex")
 _register_smooth((operator.pow, torch.pow, "pow"), _power, "convex or concave on either side of 0", _refuses_power)
-_register_smooth(
-    (operator.truediv, torch.div, torch.true_divide, "div", "__rtruediv__"),
-    _quotient,
-    "convex; only above 0",
-    _refuses_quotient,
-    operands=(1,),
-)
