@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.fx.node import map_arg
 from torch.fx.proxy import TraceError
 
 from neurocert.certify.bounds.call import Call, Slot
+from neurocert.certify.bounds.compositions import COMPOSITIONS
 from neurocert.certify.bounds.recording import Recording, record
 from neurocert.certify.bounds.registry import layer_name, rule_for
 from neurocert.certify.errors import InputError, UnsupportedLayer
@@ -112,12 +114,41 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Graph:
         raise UnsupportedLayer("the network takes several inputs, expected one")
     if not torch.equal(before, torch.get_rng_state()):
         raise UnsupportedLayer("the forward pass draws random numbers, expected a deterministic network")
-    return _graph(traced, _recorded(traced, input_shape), torch.Size(input_shape))
+    graph = _graph(traced, _recorded(traced, input_shape), torch.Size(input_shape))
+    nodes = [replace(node, problem=tracer.refused.get(node.path) or tracer.refused.get(node.name) or node.problem) for node in graph.nodes]
+    return replace(graph, nodes=tuple(nodes))
 
 
 class _Tracer(fx.Tracer):
+    """Stops at layers with rules and at torch.nn, but writes compositions out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: dict[str, str] = {}
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if type(m) in COMPOSITIONS:
+            return module_qualified_name in self.refused
         return rule_for(m) is not None or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if type(m) in COMPOSITIONS:
+            build, refuses = COMPOSITIONS[type(m)]
+            forward = partial(build, m)
+            if reason := refuses(m, *args, **kwargs):
+                self.refused[self.path_of_module(m)] = reason
+        return super().call_module(m, forward, args, kwargs)
+
+    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **others: Any) -> Any:
+        if kind != "call_function" or target not in COMPOSITIONS:
+            return super().create_proxy(kind, target, args, kwargs, *more, **others)
+        build, refuses = COMPOSITIONS[target]
+        reason = refuses(*args, **kwargs)
+        if reason is None:
+            return build(*args, **kwargs)
+        proxy = super().create_proxy(kind, target, args, kwargs, *more, **others)
+        self.refused[proxy.node.name] = reason
+        return proxy
 
 
 def _require_plain(network: nn.Module) -> None:
