@@ -102,10 +102,12 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Graph:
     _require_plain(network)
     double = copy.deepcopy(network).double().requires_grad_(False)
     tracer = _Tracer()
+    if type(double) in COMPOSITIONS or tracer.is_leaf_module(double, ""):
+        double = nn.Sequential(double)
     before = torch.get_rng_state()
     try:
         traced = fx.GraphModule(double, tracer.trace(double))
-    except (TraceError, TypeError, RuntimeError) as error:
+    except (TraceError, TypeError, RuntimeError, NameError, ValueError, AttributeError) as error:
         raise UnsupportedLayer(
             f"the forward pass cannot be captured: {error}",
             "control flow that depends on a tensor's values has no bounds; write it with layers",

@@ -220,10 +220,11 @@ def _refuses_power(call: Call, inputs: tuple[torch.Size, ...], output: torch.Siz
 
 
 def _refuses_parameters(layer: Any, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
-    names = {"alpha": 1.0} if not isinstance(layer, nn.Softplus) and getattr(layer, "target", None) is not functional.softplus else {}
-    names = names or {"beta": 1.0, "threshold": 20.0}
-    wrong = {name: value for name, value in _given(layer, **names).items() if not 0 < value < 1e6}
-    return f"{wrong} must be positive and below 1e6" if wrong else None
+    softplus = isinstance(layer, nn.Softplus) or getattr(layer, "target", None) is functional.softplus
+    defaults = {"beta": 1.0, "threshold": 20.0} if softplus else {"alpha": 1.0}
+    given = _given(layer, **defaults)
+    wrong = {name: given[name] for name in defaults if not 0 < given[name] < 1e6}
+    return f"got {wrong}, expected positive numbers below 1e6" if wrong else None
 
 
 _register_smooth((nn.Tanh, torch.tanh, "tanh", functional.tanh), _always(TANH), "theory: slopes and offsets")
