@@ -97,6 +97,8 @@ def _fixed(graph: fx.Graph) -> set[fx.Node]:
 
 def _settled(step: fx.Node, first: Any, second: Any) -> Any:
     """A constant from its values at both batch sizes."""
+    if first is second:
+        return first
     if isinstance(first, tuple | list):
         return tuple(_settled(step, *pair) for pair in zip(first, second, strict=True))
     if isinstance(first, Tensor):

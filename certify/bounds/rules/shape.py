@@ -172,7 +172,7 @@ def _refuses_random(layer: Any, inputs: tuple[torch.Size, ...], output: torch.Si
 MOVING = (
     *(nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
     *(torch.flatten, "flatten", torch.unflatten, "unflatten", torch.reshape, "reshape", "view", "view_as", "reshape_as"),
-    *(torch.permute, "permute", torch.transpose, "transpose", torch.swapaxes, "swapaxes", torch.movedim, "movedim", "mT"),
+    *(torch.permute, "permute", torch.transpose, "transpose", torch.swapaxes, "swapaxes", torch.movedim, "movedim"),
     *(torch.squeeze, "squeeze", torch.unsqueeze, "unsqueeze", torch.flip, "flip", torch.roll, "roll"),
     *(getattr, operator.getitem, torch.select, "select", torch.narrow, "narrow", torch.index_select, "index_select"),
     *(torch.chunk, "chunk", torch.split, "split", torch.tensor_split, "tensor_split", torch.unbind, "unbind"),
@@ -180,7 +180,7 @@ MOVING = (
     *(nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d, nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d),
 )
 REPEATING = (
-    *(torch.cat, torch.concat, torch.concatenate, torch.stack, torch.hstack, torch.vstack, torch.dstack),
+    *(torch.cat, torch.concat, torch.concatenate, torch.stack, torch.hstack, torch.dstack),
     *("expand", "expand_as", "repeat", torch.tile, "tile", torch.repeat_interleave, "repeat_interleave", functional.pad),
     *(nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReplicationPad1d, nn.ReplicationPad2d, nn.CircularPad1d, nn.CircularPad2d),
     *(nn.Unfold, functional.unfold, "unfold"),

@@ -227,7 +227,7 @@ def _refuses_parameters(layer: Any, inputs: tuple[torch.Size, ...], output: torc
     return f"got {wrong}, expected positive numbers below 1e6" if wrong else None
 
 
-_register_smooth((nn.Tanh, torch.tanh, "tanh", functional.tanh), _always(TANH), "theory: slopes and offsets")
+_register_smooth((nn.Tanh, torch.tanh, "tanh"), _always(TANH), "theory: slopes and offsets")
 _register_smooth((torch.erf, "erf", torch.special.erf), _always(ERF), "theory: slopes and offsets")
 _register_smooth((torch.special.ndtr,), _always(NORMAL), "theory: noisy neurons, the firing probability under Gaussian noise")
 _register_smooth((nn.GELU, functional.gelu), _gelu, "x Phi(x): f'' = phi(x) (2 - x^2); tanh form: its turns are found numerically")

@@ -64,6 +64,7 @@ def _folded(x: Tensor) -> Tensor:
     """What asks for the number of samples and for shapes."""
     samples, tokens, size = x.shape
     y = x.view(samples, -1).reshape(x.size(0), tokens, size).view_as(x).reshape_as(x)
+    y = torch.reshape(torch.unsqueeze(y, 1), (-1, tokens, size))
     return torch.flatten(torch.unflatten(y, 1, (1, tokens)).squeeze(1).unsqueeze(1), 1).reshape((samples, size, tokens))
 
 

@@ -123,7 +123,7 @@ CASES: dict[str, Case] = {
         lambda x: torch.greater(x, 0.1) * x + x.greater(0.2) + torch.greater_equal(x, 0.0) + x.greater_equal(x.flip(1)) + x.less(0.5),
     ),
     "comparisons from below": of(
-        VECTOR, lambda x: torch.less(x, 0.25) * x + torch.less_equal(x, -0.1) + x.less_equal(0.3) + (x > 0.1) + torch.le(x, 0.4)
+        VECTOR, lambda x: torch.less(x, 0.25) * x + (x < 0.2) + torch.less_equal(x, -0.1) + x.less_equal(0.3) + (x > 0.1) + torch.le(x, 0.4)
     ),
     "steps": of(
         VECTOR,
