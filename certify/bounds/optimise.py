@@ -60,6 +60,8 @@ def _ascend(propagation: Propagation, value: Value, coefficients: Tensor, best: 
         with torch.enable_grad():
             bound = propagation.backward(value, coefficients, mixes)
         best = torch.fmax(best, bound.detach())
+        if not bound.requires_grad:  # nothing is undecided
+            break
         optimiser.zero_grad()
         bound.backward(-(best <= 0).to(bound.dtype))
         optimiser.step()
