@@ -21,7 +21,7 @@ FLOORS = (  # certify's files and folders from the bottom up
     {"verifiers", "backends"},
     {"campaign"},
     {"reports"},
-    {"run", "api", "self_test", "testing"},
+    {"runner", "api", "self_test", "testing"},
     {"cli"},
 )
 MAX_LINES = 450

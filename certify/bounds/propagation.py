@@ -15,6 +15,7 @@ from neurocert.certify.bounds.registry import Rounding, Rule, rule_for
 from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.errors import NumericalFailure
 from neurocert.perturbations.balls import Ball, LinfBall
+from neurocert.perturbations.weights import WeightBox
 
 MEMORY_BUDGET = 256 * 2**20
 """Bytes that the largest coefficient tensor of a backward pass may take; more rows are processed in turn."""
@@ -24,10 +25,11 @@ CONSTANT_SLACK = 1e-12
 
 @dataclass(frozen=True)
 class InputSet:
-    """The set of inputs that a propagation covers: one ball for each sample."""
+    """The set of inputs that a propagation covers: one ball for each sample, and a set of weights for all of them."""
 
     ball: Ball
     centres: Tensor
+    weights: WeightBox | None = None
 
 
 @dataclass
@@ -59,9 +61,13 @@ class Propagation:
     def __init__(self, graph: Graph, inputs: InputSet, arithmetic: Arithmetic, *, refine: bool) -> None:
         self.graph, self.inputs, self.arithmetic = graph, inputs, arithmetic
         self.bounds: dict[Value, Interval] = {graph.input: Interval(*inputs.ball.box(inputs.centres))}
+        for parameter in graph.parameters:
+            ends = (parameter.centre,) * 2 if inputs.weights is None else inputs.weights.box(parameter.centre)
+            self.bounds[parameter.value] = Interval(*(end.double().expand(len(inputs.centres), *end.shape) for end in ends))
         self._charges: dict[Value, Tensor] = {}
         self._relaxations: dict[str, Any] = {}
         self._largest = max([graph.input_shape.numel(), *(sum(shape.numel() for shape in node.shapes) for node in graph.nodes)])
+        self._largest = max([self._largest, *(parameter.centre.numel() for parameter in graph.parameters)])
         for index, node in enumerate(graph.nodes):
             if refine:
                 self._refine(node, index)
@@ -126,7 +132,7 @@ class Propagation:
         """Whether the elements of this value range over exactly its box, each on its own."""
         node = self.graph.node(value)
         if node is None:
-            return isinstance(self.inputs.ball, LinfBall)
+            return value == self.graph.input and isinstance(self.inputs.ball, LinfBall)
         return len(node.inputs) == 1 and not _rule(node).loses and len(node.shapes) == 1 and self._independent(node.inputs[0])
 
     def _tighten(self, value: Value, mask: Tensor) -> None:
@@ -169,6 +175,10 @@ class Propagation:
         if self.graph.input in pending:
             term = self.inputs.ball.minimise_linear(pending[self.graph.input], self.inputs.centres)
             total, size = total + term, size + term.abs()
+        for parameter in self.graph.parameters:
+            if parameter.value in pending:
+                term = self._over_interval(parameter.value, pending[parameter.value])
+                total, size = total + term, size + term.abs()
         result = total - CONSTANT_SLACK * size
         if bool(torch.isnan(result).any()) or bool(torch.isposinf(result).any()):
             raise NumericalFailure("a linear bound is not a number")

@@ -13,7 +13,7 @@ from neurocert.certify.reports.schema import Report, to_json
 from neurocert.certify.reports.table import table
 from neurocert.certify.reports.words import claim, headline
 from neurocert.certify.reports.write import report_files, write_reports
-from neurocert.certify.run import run
+from neurocert.certify.runner import run
 from neurocert.models.checkpoints import shipped
 
 

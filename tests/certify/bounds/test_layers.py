@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from neurocert.certify.bounds.registry import layer_name, rules
 from neurocert.certify.bounds.spike_train import SpikeTrain
+from neurocert.certify.bounds.weights import Uncertain
 from neurocert.certify.testing.conformance import conforms
 from neurocert.certify.testing.strategies import balls, centres, spiking
 from neurocert.models.layers.lif import LIF, Fire
@@ -114,8 +115,7 @@ CASES: dict[str, tuple[tuple[Any, ...], Callable[[], nn.Module]]] = {
     "routing, sigmoid": ((), lambda: nn.Sequential(Routed("sigmoid"), nn.Conv2d(2, 2, 2))),
     "plastic flex": ((), lambda: nn.Sequential(PlasticFlex(2, 3, (4, 4), stride=2), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 2))),
 }
-SPIKES = (Fire, SpikeTrain)
-LEARNED_ELSEWHERE: tuple[Any, ...] = SPIKES
+LEARNED_ELSEWHERE: tuple[Any, ...] = (Fire, SpikeTrain, Uncertain)
 
 
 def test_every_registered_layer_has_a_case() -> None:
