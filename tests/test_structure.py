@@ -18,7 +18,7 @@ FLOORS = (  # certify's files and folders from the bottom up
     {"errors", "config"},
     {"bounds"},
     {"problem", "certificate"},
-    {"verifiers"},
+    {"verifiers", "training"},
     {"campaign"},
     {"reports"},
     {"run", "api", "self_test"},
