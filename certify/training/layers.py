@@ -66,6 +66,7 @@ SWITCHES = {nn.ReLU: Switch(lambda layer: 0.0, relu_bounds), Fire: Switch(lambda
 
 
 def switch_of(layer: Layer) -> Switch | None:
+    """What is known of the layer as a switch; None for every other layer."""
     return SWITCHES.get(type(layer))  # type: ignore[arg-type]
 
 

@@ -19,6 +19,8 @@ from neurocert.models.training.recipe import Recipe, RobustSpec
 
 TOLERANCE = 0.5
 """tau of Shi et al. 2021: the ratio from which widths and shares are good enough."""
+SMALLEST = 1e-12
+"""Keeps ratios finite where a layer's bounds have no width, as at a small radius behind spikes that are all decided."""
 
 
 def train(
@@ -101,7 +103,7 @@ def looseness(found: LiveBounds) -> Tensor:
     Source: Shi et al. 2021, Eq. 5.
     """
     width = found.input.radius.mean()
-    return torch.stack([_lack(width / neurons.radius.mean()) for neurons in found.neurons]).mean()
+    return torch.stack([_lack(width, neurons.radius.mean()) for neurons in found.neurons]).mean()
 
 
 def imbalance(found: LiveBounds) -> Tensor:
@@ -116,8 +118,8 @@ def imbalance(found: LiveBounds) -> Tensor:
 def _imbalance(centre: Tensor) -> Tensor:
     squares, on = (centre - centre.mean()) ** 2, (centre > 0).to(centre.dtype)
     pairs = ((centre.relu().sum(), (-centre).relu().sum()), ((squares * on).sum(), (squares * (1.0 - on)).sum()))
-    return torch.stack([_lack(torch.minimum(*pair) / torch.maximum(*pair)) for pair in pairs]).sum()
+    return torch.stack([_lack(torch.minimum(*pair), torch.maximum(*pair)) for pair in pairs]).sum()
 
 
-def _lack(ratio: Tensor) -> Tensor:
-    return (TOLERANCE - ratio).relu() / TOLERANCE
+def _lack(part: Tensor, whole: Tensor) -> Tensor:
+    return (TOLERANCE - part / whole.clamp(min=SMALLEST)).relu() / TOLERANCE

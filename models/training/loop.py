@@ -90,7 +90,8 @@ def train(
     """
     if recipe.robust is not None and objective is None:
         raise RecipeError(
-            f"recipe {recipe.name} trains through bounds, which cross-entropy knows nothing of", "use neurocert.certify.training.train"
+            f"recipe {recipe.name} trains through bounds, which cross-entropy knows nothing of",
+            "use neurocert.certify.training.robust.train",
         )
     splits = load_splits(recipe, data)
     with _reproducible(recipe.training.seed):
