@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from neurocert.models.errors import InputError
 from neurocert.models.networks.classifier import InputSpace
 from neurocert.models.networks.layered import Layered
 from neurocert.models.semantics import Semantics
@@ -22,7 +21,7 @@ class ConvNet(Layered):
         mean, std: normalisation per channel, in input units.
         blocks: (channels, stride) of each convolution.
         hidden: sizes of the fully connected layers.
-        kernel_size: of every convolution; padded by half of it.
+        kernel_size: of every convolution; padded by half of it, so that it fits every image.
         surrogate: the spike's derivative in training and attacks.
     """
 
@@ -44,8 +43,6 @@ class ConvNet(Layered):
         synapses: list[nn.Module] = []
         for out_channels, stride in blocks:
             size = [(length + 2 * padding - kernel_size) // stride + 1 for length in size]
-            if min(size) < 1:
-                raise InputError(f"block {len(synapses)}: a {kernel_size}x{kernel_size} window with stride {stride} does not fit its input")
             convolution = nn.Conv2d(channels, out_channels, kernel_size, stride, padding)
             synapses.append(nn.Sequential(convolution, nn.BatchNorm2d(out_channels)))
             channels = out_channels
