@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from neurocert.certify.config import RunConfig
     from neurocert.certify.reports.schema import Report
     from neurocert.certify.run import run
-    from neurocert.perturbations.balls import L2Ball, LinfBall
+    from neurocert.perturbations.balls import L1Ball, L2Ball, LinfBall
 
 _HOMES = {
     "Certificate": "neurocert.certify.certificate",
+    "L1Ball": "neurocert.perturbations.balls",
     "L2Ball": "neurocert.perturbations.balls",
     "LinfBall": "neurocert.perturbations.balls",
     "Report": "neurocert.certify.reports.schema",
@@ -27,7 +28,7 @@ _HOMES = {
     "verify": "neurocert.certify.api",
 }
 
-__all__ = ["Certificate", "L2Ball", "LinfBall", "Report", "RunConfig", "Verdict", "Witness", "attack", "load", "run", "verify"]
+__all__ = ["Certificate", "L1Ball", "L2Ball", "LinfBall", "Report", "RunConfig", "Verdict", "Witness", "attack", "load", "run", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -106,6 +106,8 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Graph:
             f"the forward pass cannot be captured: {error}",
             "control flow that depends on a tensor's values has no bounds; write it with layers",
         ) from error
+    if sum(step.op == "placeholder" for step in traced.graph.nodes) != 1:
+        raise UnsupportedLayer("the network takes several inputs, expected one")
     shapes = _shapes(traced, input_shape)
     return _graph(traced, shapes, torch.Size(input_shape))
 
@@ -157,8 +159,6 @@ def _graph(traced: fx.GraphModule, shapes: dict[str, tuple[torch.Size, ...]], in
     source: Value | None = None
     for step in traced.graph.nodes:
         if step.op == "placeholder":
-            if source is not None:
-                raise UnsupportedLayer("the network takes several inputs, expected one")
             source = values[step] = Value(step.name)
         elif step.op == "get_attr":
             constants[step] = operator.attrgetter(step.target)(traced)

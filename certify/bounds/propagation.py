@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -30,6 +30,19 @@ class InputSet:
     centres: Tensor
 
 
+@dataclass
+class Mixes:
+    """The mixes of one backward pass, by node; each is made, at 0, when its node is first met."""
+
+    values: dict[str, Tensor] = field(default_factory=dict)
+
+    def of(self, node: Node, rows: int, batch: int) -> Tensor:
+        """(rows, batch, *shape of the node's first output)."""
+        if node.name not in self.values:
+            self.values[node.name] = torch.zeros(rows, batch, *node.shapes[0], dtype=torch.float64, requires_grad=True)
+        return self.values[node.name]
+
+
 class Propagation:
     """Bounds of every value of a graph over an input set.
 
@@ -48,7 +61,7 @@ class Propagation:
         self.bounds: dict[Value, Interval] = {graph.input: Interval(*inputs.ball.box(inputs.centres))}
         self._charges: dict[Value, Tensor] = {}
         self._relaxations: dict[str, Any] = {}
-        self._largest = max([graph.input_shape.numel(), *(shape.numel() for node in graph.nodes for shape in node.shapes)])
+        self._largest = max([graph.input_shape.numel(), *(sum(shape.numel() for shape in node.shapes) for node in graph.nodes)])
         for index, node in enumerate(graph.nodes):
             if refine:
                 self._refine(node, index)
@@ -65,13 +78,13 @@ class Propagation:
         Returns:
             Float64 (R, B), rounded down.
         """
-        position = next((index for index, node in enumerate(self.graph.nodes) if node.name == value.node), -1)
-        rows = max(1, MEMORY_BUDGET // (8 * len(self.inputs.centres) * self._largest))
-        chunks = [self._backward(value, chunk, position, affine_only) for chunk in coefficients.split(rows)]
-        result = torch.cat(chunks)
-        if bool(torch.isnan(result).any()) or bool(torch.isposinf(result).any()):
-            raise NumericalFailure("a linear bound is not a number")
-        return result
+        chunks = [self.backward(value, chunk, affine_only=affine_only) for chunk in coefficients.split(self.rows_at_once)]
+        return torch.cat(chunks)
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows of coefficients a backward pass may take within the memory budget."""
+        return max(1, MEMORY_BUDGET // (8 * len(self.inputs.centres) * self._largest))
 
     def _forward(self, node: Node) -> None:
         rule = _rule(node)
@@ -100,14 +113,14 @@ class Propagation:
                 self._tighten(value, mask)
 
     def _refinable(self, value: Value) -> bool:
-        """Whether linear bounds can beat this value's interval: some layer since the last activation has lost dependence."""
+        """Whether linear bounds can beat this value's interval: some layer before it has lost how its inputs depend on one another."""
         node = self.graph.node(value)
         if node is None:
             return False
         rule = _rule(node)
         if rule.loses:
             return not (len(node.inputs) == 1 and self._independent(node.inputs[0]))
-        return rule.refine is None and any(self._refinable(source) for source in node.inputs)
+        return any(self._refinable(source) for source in node.inputs)
 
     def _independent(self, value: Value) -> bool:
         """Whether the elements of this value range over exactly its box, each on its own."""
@@ -132,7 +145,13 @@ class Propagation:
         upper[:, elements] = torch.minimum(upper[:, elements], -above.T)
         self.bounds[value] = Interval(lower.reshape(current.lower.shape), upper.reshape(current.upper.shape))
 
-    def _backward(self, value: Value, coefficients: Tensor, position: int, affine_only: bool) -> Tensor:
+    def backward(self, value: Value, coefficients: Tensor, mixes: Mixes | None = None, *, affine_only: bool = False) -> Tensor:
+        """One backward pass over all rows; see ``lower``.
+
+        Args:
+            mixes: leans the relaxations' slopes; see ``Rule.mixes``.
+        """
+        position = next((index for index, node in enumerate(self.graph.nodes) if node.name == value.node), -1)
         pending: dict[Value, Tensor] = {value: coefficients}
         total = torch.zeros(coefficients.shape[0], len(self.inputs.centres), dtype=torch.float64)
         size = total.clone()
@@ -144,19 +163,28 @@ class Propagation:
             if affine_only and not rule.affine:
                 terms = [self._over_interval(output, a) for output, a in zip(node.outputs, outputs, strict=True) if a is not None]
             else:
-                terms = self._through(node, rule, outputs, pending)
+                terms = self._through(node, rule, outputs, pending, mixes)
             for term in terms:
                 total, size = total + term, size + term.abs()
         if self.graph.input in pending:
             term = self.inputs.ball.minimise_linear(pending[self.graph.input], self.inputs.centres)
             total, size = total + term, size + term.abs()
-        return total - CONSTANT_SLACK * size
+        result = total - CONSTANT_SLACK * size
+        if bool(torch.isnan(result).any()) or bool(torch.isposinf(result).any()):
+            raise NumericalFailure("a linear bound is not a number")
+        return result
 
-    def _through(self, node: Node, rule: Rule, outputs: tuple[Tensor | None, ...], pending: dict[Value, Tensor]) -> list[Tensor]:
+    def _through(
+        self, node: Node, rule: Rule, outputs: tuple[Tensor | None, ...], pending: dict[Value, Tensor], mixes: Mixes | None
+    ) -> list[Tensor]:
         """Moves coefficients from a node's outputs to its inputs; returns what that adds to the bound."""
         if node.name not in self._relaxations:
             self._relaxations[node.name] = rule.relax(node.layer, tuple(self.bounds[source] for source in node.inputs))
-        back, constant = rule.linear(node.layer, self._relaxations[node.name], outputs)
+        lean = ()
+        if mixes is not None and rule.mixes:
+            rows = next(len(a) for a in outputs if a is not None)
+            lean = (mixes.of(node, rows, len(self.inputs.centres)),)
+        back, constant = rule.linear(node.layer, self._relaxations[node.name], outputs, *lean)
         terms = [constant]
         terms += [-dot(a.abs(), self._charges[output]) for output, a in zip(node.outputs, outputs, strict=True) if a is not None]
         for source, a in zip(node.inputs, back, strict=True):

@@ -55,6 +55,8 @@ class Rule:
         affine: the linear rule is an identity, so it holds without any bound on the inputs.
         loses: the interval rule forgets how the elements of its inputs depend on one another, so linear bounds of its
             outputs help; never true of a function of one element.
+        mixes: ``linear`` takes a fourth argument, ``mix`` (R, B, *first output's shape) in [-1, 1] or None: 0 (and None) is
+            its own choice of slopes, the rest leans them one way or the other; every value is sound.
         refine: (layer, input intervals) -> for each input, which elements' bounds the linear rule depends on (or None).
         refuses: (layer, input shapes, output shape, without the batch) -> why this very layer cannot be bounded, or None.
     """
@@ -64,10 +66,11 @@ class Rule:
     source: str
     interval: Callable[[Any, Inputs], tuple[Box, ...]]
     relax: Callable[[Any, Inputs], Any]
-    linear: Callable[[Any, Any, Coefficients], tuple[Coefficients, Tensor]]
+    linear: Callable[..., tuple[Coefficients, Tensor]]
     rounding: Callable[[Any, Inputs], tuple[Rounding, ...]]
     affine: bool = False
     loses: bool = False
+    mixes: bool = False
     refine: Callable[[Any, Inputs], tuple[Tensor | None, ...]] | None = None
     refuses: Callable[[Any, tuple[torch.Size, ...], torch.Size], str | None] = _never
 

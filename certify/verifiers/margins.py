@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from neurocert.certify.bounds.graph import Graph, capture
+from neurocert.certify.bounds.optimise import optimised_lower
+from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import InputSet, Propagation
 from neurocert.certify.errors import ConfigError, NumericalFailure
 from neurocert.certify.problem import Problem
 
 BATCH = 16
 """Samples bounded together; keeps the working set small on a laptop."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """How margins are bounded.
-
-    Attributes:
-        name: as given on the command line.
-        refine: tighten intermediate intervals by linear bounds.
-        affine_only: go back from the margin through the last affine layers only, then use intervals.
-        description: one line.
-    """
-
-    name: str
-    refine: bool
-    affine_only: bool
-    description: str
-
-
-METHODS = {
-    method.name: method
-    for method in (
-        Method("interval", False, True, "interval bounds forward; the margin is merged with the last affine layers"),
-        Method("linear", True, False, "linear lower bounds backward through every layer, with linearly refined intermediate intervals"),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -53,6 +30,53 @@ class MarginBounds:
 
     lower: Tensor
     failures: dict[int, str]
+
+
+SecondOpinion = Callable[[Problem, list[int]], MarginBounds]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How margins are bounded.
+
+    Attributes:
+        name: as given on the command line.
+        refine: tighten intermediate intervals by linear bounds.
+        affine_only: go back from the margin through the last affine layers only, then use intervals.
+        description: one line.
+        optimise: improve the margins' slopes by gradient ascent, for each sample and class.
+        second_opinion: bounds that are no proofs; where given, the method's bound is the lesser of ours and these.
+    """
+
+    name: str
+    refine: bool
+    affine_only: bool
+    description: str
+    optimise: bool = False
+    second_opinion: SecondOpinion | None = None
+
+
+def _auto_lirpa(problem: Problem, indices: list[int]) -> MarginBounds:
+    from neurocert.certify.backends.auto_lirpa import lower_margins
+
+    return lower_margins(problem, indices)
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("interval", False, True, "interval bounds forward; the margin is merged with the last affine layers"),
+        Method("linear", True, False, "backward linear bounds, with linearly refined intermediate intervals"),
+        Method("optimised", True, False, "linear bounds, slopes improved by gradient ascent for each sample and class", optimise=True),
+        Method(
+            "auto-lirpa",
+            True,
+            False,
+            "the lesser of the linear bound and auto_LiRPA's CROWN bound: a proof that another tool confirms",
+            second_opinion=_auto_lirpa,
+        ),
+    )
+}
 
 
 def method(name: str) -> Method:
@@ -72,16 +96,19 @@ def capture_problem(problem: Problem) -> Graph:
     Raises:
         UnsupportedLayer: before anything is computed, naming every layer without a rule.
     """
-    return capture(problem.network, tuple(problem.inputs.shape[1:]))
+    return simplify(capture(problem.network, tuple(problem.inputs.shape[1:])), problem.arithmetic)
 
 
 def margin_bounds(problem: Problem, graph: Graph, method: Method, indices: list[int]) -> MarginBounds:
     """Bounds the margins of the samples ``indices``, all others stay NaN. A numerical failure concerns one sample alone."""
     lower = torch.full((len(problem.inputs),), torch.nan, dtype=torch.float64)
     failures: dict[int, str] = {}
+    confirmed = None if method.second_opinion is None else method.second_opinion(problem, indices)
     for start in range(0, len(indices), BATCH):
         _bound(problem, graph, method, indices[start : start + BATCH], lower, failures)
-    return MarginBounds(lower, failures)
+    if confirmed is None:
+        return MarginBounds(lower, failures)
+    return MarginBounds(torch.minimum(lower, confirmed.lower), confirmed.failures | failures)
 
 
 def _bound(problem: Problem, graph: Graph, method: Method, batch: list[int], lower: Tensor, failures: dict[int, str]) -> None:
@@ -100,6 +127,8 @@ def _lower_margins(problem: Problem, graph: Graph, method: Method, batch: list[i
     inputs = InputSet(problem.ball, problem.inputs[batch])
     propagation = Propagation(graph, inputs, problem.arithmetic, refine=method.refine)
     differences = margin_coefficients(problem.labels[batch], graph.shape(graph.output)[0])
+    if method.optimise:
+        return optimised_lower(propagation, graph.output, differences).amin(0)
     return propagation.lower(graph.output, differences, affine_only=method.affine_only).amin(0)
 
 

@@ -36,7 +36,7 @@ def verify(
         inputs: (B, *shape), in the network's dtype and input range.
         labels: (B,) integers.
         perturbation: such as ``LinfBall(0.01)``; clipped to the network's input range if it declares one.
-        method: "interval" or "linear".
+        method: "interval", "linear", or "auto-lirpa" (linear, confirmed by auto_LiRPA).
         attack: searches for a counterexample where the proof failed; None to skip.
         arithmetic: "real", "float32" or "float64"; by default that of the network's weights.
         seed: of the attack's random starts.

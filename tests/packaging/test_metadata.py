@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
+NEEDED_BY_PEERS = {"appdirs", "tqdm"}
 REQUIREMENTS = [*PROJECT["dependencies"], *(item for extra in PROJECT["optional-dependencies"].values() for item in extra)]
 
 
@@ -41,6 +42,6 @@ def test_the_lock_pins_the_torch_that_the_project_is_tried_with() -> None:
 
 def test_the_peers_stay_out_of_the_lock_and_of_the_metadata() -> None:
     peers = set(pins("peers.txt"))
-    assert peers == {"auto-lirpa", "torchattacks"}
+    assert peers == {"auto-lirpa", "torchattacks", *NEEDED_BY_PEERS}
     assert not peers & {re.split(r"\[|>=", item)[0].lower() for item in REQUIREMENTS}
     assert not peers & set(pins("lock.txt"))

@@ -9,46 +9,79 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Line:
+    """slope x + offset; both (B, *shape)."""
+
+    slope: Tensor
+    offset: Tensor
+
+
+@dataclass(frozen=True)
+class Side:
+    """Three lines on one side of a function on [l, u]: the best at l, at the centre, and at u."""
+
+    at_lower: Line
+    at_centre: Line
+    at_upper: Line
+
+    def mixed(self, mix: Tensor | None) -> Line:
+        """The centre's line, leaning towards the upper end's (mix > 0) or the lower end's (mix < 0): a line on the same side.
+
+        Args:
+            mix: (R, B, *shape) in [-1, 1]; None for 0.
+        """
+        if mix is None:
+            return self.at_centre
+        up, down = mix.clamp(min=0.0), mix.clamp(max=0.0).neg()
+        stay = 1.0 - up - down
+        slope = stay * self.at_centre.slope + up * self.at_upper.slope + down * self.at_lower.slope
+        return Line(slope, stay * self.at_centre.offset + up * self.at_upper.offset + down * self.at_lower.offset)
+
+
+@dataclass(frozen=True)
 class Lines:
-    """lower_slope x + lower_offset <= f(x) <= upper_slope x + upper_offset on [l, u]; all (B, *shape)."""
+    """Lines ``below`` and ``above`` a function on [l, u]."""
 
-    lower_slope: Tensor
-    lower_offset: Tensor
-    upper_slope: Tensor
-    upper_offset: Tensor
+    below: Side
+    above: Side
 
 
-def tightest(slopes: Tensor, lower_offsets: Tensor, upper_offsets: Tensor, centre: Tensor) -> Lines:
-    """Of several valid lines, those that are best at the centre, which are those of least area on [l, u].
+def tightest(slopes: Tensor, lower_offsets: Tensor, upper_offsets: Tensor, lower: Tensor, upper: Tensor) -> Lines:
+    """Of several valid lines, those that are best at the ends and at the centre, which are those of least area on [l, u].
 
     Args:
         slopes, lower_offsets, upper_offsets: (candidates, B, *shape).
-        centre: (B, *shape).
+        lower, upper: (B, *shape).
     """
-    lower = (slopes * centre + lower_offsets).argmax(0, keepdim=True)
-    upper = (slopes * centre + upper_offsets).argmin(0, keepdim=True)
 
-    def pick(values: Tensor, index: Tensor) -> Tensor:
-        return values.gather(0, index)[0]
+    def best(offsets: Tensor, point: Tensor, sign: int) -> Line:
+        index = (sign * (slopes * point + offsets)).argmax(0, keepdim=True)
+        return Line(slopes.gather(0, index)[0], offsets.gather(0, index)[0])
 
-    return Lines(pick(slopes, lower), pick(lower_offsets, lower), pick(slopes, upper), pick(upper_offsets, upper))
+    points = (lower, (lower + upper) / 2, upper)
+    return Lines(Side(*(best(lower_offsets, p, 1) for p in points)), Side(*(best(upper_offsets, p, -1) for p in points)))
 
 
-def apply_lines(a: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
+def apply_lines(a: Tensor, lines: Lines, mix: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """A line below sum a f(x), from lines on either side of f.
 
     Args:
         a: coefficients (R, B or 1, *shape).
+        mix: see ``Side.mixed``.
 
     Returns:
         (coefficients on x (R, B, *shape), constant (R, B)).
     """
     positive, negative = a.clamp(min=0), a.clamp(max=0)
-    constant = dot(positive, lines.lower_offset) + dot(negative, lines.upper_offset)
-    return positive * lines.lower_slope + negative * lines.upper_slope, constant
+    below, above = lines.below.mixed(mix), lines.above.mixed(mix)
+    constant = dot(positive, below.offset) + dot(negative, above.offset)
+    return positive * below.slope + negative * above.slope, constant
 
 
 def dot(a: Tensor, v: Tensor) -> Tensor:
-    """sum over everything but rows and batch of a (R, B or 1, *shape) with v (B, *shape): (R, B)."""
-    a, v = a.flatten(2), v.flatten(1)
+    """sum over everything but rows and batch of a (R, B or 1, *shape) with v (B or R, B, *shape): (R, B)."""
+    a, per_row = a.flatten(2), v.dim() == a.dim()
+    if per_row:
+        return (a * v.flatten(2)).sum(2)
+    v = v.flatten(1)
     return a[:, 0] @ v.T if a.shape[1] == 1 else torch.einsum("rbn,bn->rb", a, v)

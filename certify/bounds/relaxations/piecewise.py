@@ -28,7 +28,7 @@ def piecewise_linear_lines(function: Function, breakpoints: Sequence[float], low
     values = function(points)
     slopes = torch.stack([_chord(points[i], values[i], points[j], values[j]) for i, j in combinations(range(len(points)), 2)])
     gaps = values[None] - slopes[:, None] * points[None]
-    return tightest(slopes, gaps.amin(1), gaps.amax(1), (lower + upper) / 2)
+    return tightest(slopes, gaps.amin(1), gaps.amax(1), lower, upper)
 
 
 def _chord(x0: Tensor, y0: Tensor, x1: Tensor, y1: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ def sigmoid_lines(lower: Tensor, upper: Tensor) -> Lines:
     slopes = torch.stack([chord, *(_derivative(x) for x in (lower, centre, upper))]).clamp(0.0, 0.25)
     points = torch.stack([lower.expand_as(slopes), upper.expand_as(slopes), *_stationary(slopes, lower, upper)])
     gaps = torch.sigmoid(points) - slopes * points
-    return tightest(slopes, gaps.amin(0), gaps.amax(0), centre)
+    return tightest(slopes, gaps.amin(0), gaps.amax(0), lower, upper)
 
 
 def _derivative(x: Tensor) -> Tensor:

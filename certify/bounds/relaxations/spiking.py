@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def spike_reset_envelope(
-    silent: Tensor, firing: Tensor, jump: Tensor, threshold: float, lower: Tensor, upper: Tensor
+    silent: Tensor, firing: Tensor, jump: Tensor, threshold: float, lower: Tensor, upper: Tensor, mix: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """A line below g on [l, u], where l <= threshold <= u and
 
@@ -21,6 +21,7 @@ def spike_reset_envelope(
         silent, firing, jump: (R, B, n) slopes and constant.
         threshold: of the spike.
         lower, upper: (B, n).
+        mix: (R, B, n) in [-1, 1], leans the slope towards the second edge (> 0) or the first (< 0); None for 0.
 
     Returns:
         (slope, offset), both (R, B, n).
@@ -32,6 +33,10 @@ def spike_reset_envelope(
     first = (corner - left) / (threshold - lower).clamp(min=1e-300)
     second = (right - corner) / (upper - threshold).clamp(min=1e-300)
     edge = torch.where((lower + upper) / 2 < threshold, first, second)
-    slope = torch.where(corner < left + chord * (threshold - lower), edge, chord)
+    bent = corner < left + chord * (threshold - lower)
+    slope = torch.where(bent, edge, chord)
+    if mix is not None:
+        lean = mix.clamp(min=0.0) * (second - edge) + mix.clamp(max=0.0) * (edge - first)
+        slope = torch.where(bent, edge + lean, chord)
     offset = torch.minimum(torch.minimum(left - slope * lower, right - slope * upper), corner - slope * threshold)
     return slope, offset

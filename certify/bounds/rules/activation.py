@@ -41,13 +41,13 @@ def _register_piecewise(
         crossed = [(inputs[0].lower < b) & (b < inputs[0].upper) for b in breakpoints]
         return (torch.stack(crossed).any(0),)
 
-    register(Rule(layers, statement, source, interval, relax, _along_lines, rounding, refine=refine))
+    register(Rule(layers, statement, source, interval, relax, _along_lines, rounding, refine=refine, mixes=True))
 
 
-def _along_lines(layer: Any, lines: Lines, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+def _along_lines(layer: Any, lines: Lines, coefficients: Coefficients, mix: Tensor | None = None) -> tuple[Coefficients, Tensor]:
     (a,) = coefficients
     assert a is not None
-    back, constant = apply_lines(a, lines)
+    back, constant = apply_lines(a, lines, mix)
     return (back,), constant
 
 
@@ -109,5 +109,6 @@ register(
         _along_lines,
         _sigmoid_rounding,
         refine=_sigmoid_refine,
+        mixes=True,
     )
 )

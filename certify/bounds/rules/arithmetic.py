@@ -12,6 +12,7 @@ from neurocert.certify.bounds.call import Call, Slot
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register, zero_constant
 
+SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 SUBTRACTIONS = (operator.sub, operator.isub, torch.sub, "sub")
 DIVISIONS = (operator.truediv, operator.itruediv, torch.div, torch.true_divide, "div")
 
@@ -119,7 +120,7 @@ def _refuses_constants(call: Call) -> str | None:
 
 register(
     Rule(
-        (operator.add, operator.iadd, torch.add, "add", "add_", *SUBTRACTIONS),
+        (*SUMS, *SUBTRACTIONS),
         "y = a + b or a - b. Interval arithmetic; linear: coefficients pass through, an identity.",
         "theory: affine layers",
         _sum_interval,

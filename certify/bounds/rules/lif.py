@@ -64,7 +64,7 @@ def _relax(layer: Fire, inputs: Inputs) -> SpikeStates:
     return SpikeStates(silent, columns, undecided[:, columns], lower[:, columns], upper[:, columns])
 
 
-def _linear(layer: Fire, states: SpikeStates, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+def _linear(layer: Fire, states: SpikeStates, coefficients: Coefficients, mix: Tensor | None = None) -> tuple[Coefficients, Tensor]:
     on_carried, on_spikes = coefficients
     pieces = _two_pieces(layer, on_carried, on_spikes)
     silent_slope, firing_slope, jump = pieces
@@ -72,10 +72,10 @@ def _linear(layer: Fire, states: SpikeStates, coefficients: Coefficients) -> tup
     constant = dot(jump, (~states.silent).to(jump.dtype))
     if len(states.columns):
         few = [piece.flatten(2)[..., states.columns] for piece in pieces]
-        slope, offset = spike_reset_envelope(few[0], few[1], few[2], layer.threshold, states.lower, states.upper)
+        lean = None if mix is None else mix.flatten(2)[..., states.columns]
+        slope, offset = spike_reset_envelope(few[0], few[1], few[2], layer.threshold, states.lower, states.upper, lean)
         flat = back.flatten(2)
-        flat[..., states.columns] = torch.where(states.undecided, slope, flat[..., states.columns])
-        back = flat.reshape(back.shape)
+        back = flat.index_copy(2, states.columns, torch.where(states.undecided, slope, flat[..., states.columns])).reshape(back.shape)
         constant = constant + torch.where(states.undecided, offset, 0.0).sum(2)
     return (back,), constant
 
@@ -114,5 +114,6 @@ register(
         _linear,
         _rounding,
         refine=_refine,
+        mixes=True,
     )
 )

@@ -34,7 +34,7 @@ WORDS = {
     "epsilon NaN": (("run", ANN, "--epsilon", "0.01,nan"), "epsilon is 'nan', expected a finite number"),
     "epsilon infinite": (("attack", ANN, "--epsilon", "inf"), "epsilon is 'inf', expected a finite number"),
     "no epsilon": (("run", ANN, "--epsilon", ""), "epsilon: got none, expected at least one radius"),
-    "unknown norm": (("run", ANN, "--norm", "l1"), "norm is 'l1', expected one of linf, l2"),
+    "unknown norm": (("run", ANN, "--norm", "l0"), "norm is 'l0', expected one of linf, l2, l1"),
     "unknown method": (("run", ANN, "--method", "interval,milp"), "method is 'milp', expected one of interval, linear"),
     "unknown attack": (("run", ANN, "--attack", "cw"), "attack is 'cw', expected one of fgsm, pgd"),
     "nothing to do": (("run", ANN, "--method", "none", "--attack", "none"), "method and attack: got none of either"),

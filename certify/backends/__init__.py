@@ -1,0 +1,1 @@
+"""Tools of others behind our own interface: second opinions, never proofs by themselves."""

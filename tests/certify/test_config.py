@@ -1,0 +1,69 @@
+"""Configurations are checked as a whole, before anything is loaded."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from neurocert.certify.config import Requirement, RunConfig, parse_names, parse_number, parse_numbers, parse_requirement, parse_samples
+from neurocert.certify.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epsilons": ()}, "got none"),
+        ({"epsilons": (0.1, 0.1)}, "increasing"),
+        ({"epsilons": (0.2, 0.1)}, "increasing"),
+        ({"epsilons": (-0.1,)}, "finite number >= 0"),
+        ({"epsilons": (math.nan,)}, "finite number >= 0"),
+        ({"norm": "l0"}, "norm is 'l0'"),
+        ({"methods": ("linear", "linear")}, "names one twice"),
+        ({"attacks": ("pgd", "pgd")}, "names one twice"),
+        ({"methods": (), "attacks": ()}, "got none of either"),
+        ({"samples": 0}, "samples: got none"),
+        ({"samples": ()}, "samples: got none"),
+        ({"samples": -1}, "samples is -1"),
+        ({"samples": (1, -1)}, "got index -1"),
+        ({"samples": (1, 1)}, "named twice"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**63}, "seed is"),
+        ({"requirements": (Requirement(0.5, 0.3),)}, "0.3 is not among the radii"),
+    ],
+)
+def test_refuses(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        RunConfig("digits-flex-ann", **change)
+
+
+def test_words() -> None:
+    assert parse_numbers("0.005, 1e-2", "epsilon") == (0.005, 0.01)
+    assert (parse_names("fgsm, pgd"), parse_names("none"), parse_names("")) == (("fgsm", "pgd"), (), ())
+    assert (parse_samples("50"), parse_samples("3,17"), parse_samples("3,")) == (50, (3, 17), (3,))
+    assert parse_requirement(" certified >= 0.9 @ 0.01 ") == Requirement(0.9, 0.01)
+    assert str(Requirement(0.9, 0.01)) == "certified>=0.9@0.01"
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.5", "-3", "3-5", "٣", "1" * 30, "1,x"])
+def test_samples_that_are_no_numbers(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected a number such as 50"):
+        parse_samples(text)
+
+
+@pytest.mark.parametrize("text", ["certified>0.9@0.01", "certified>=@0.01", "certified>=0.9", "unknown<=0.1@0.01", "certified>=1e@0.1"])
+def test_requirements_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="require"):
+        parse_requirement(text)
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for parse in (parse_samples, parse_requirement, partial(parse_number, option="x"), partial(parse_numbers, option="x")):
+        with suppress(ConfigError):
+            assert parse(text) is not None
