@@ -18,7 +18,7 @@ FLOORS = (  # certify's files and folders from the bottom up
     {"errors", "config"},
     {"bounds"},
     {"problem", "certificate"},
-    {"verifiers", "backends"},
+    {"verifiers", "backends", "training"},
     {"campaign"},
     {"reports"},
     {"runner", "api", "self_test", "testing"},

@@ -105,10 +105,10 @@ def _attack(
 
 @app.command("demo")
 def _demo(out: Annotated[str, typer.Option(metavar="DIR", help="Where the report goes.")] = "certify-report") -> None:
-    """Certify and attack the shipped checkpoints on handwritten digits, and write the report."""
-    from neurocert.certify.cli.certifying import certify_all, shipped_configurations
+    """Certify and attack two shipped checkpoints on handwritten digits, and write the report."""
+    from neurocert.certify.cli.certifying import certify_all, demonstration
 
-    raise typer.Exit(certify_all(shipped_configurations(), out))
+    raise typer.Exit(certify_all(demonstration(), out))
 
 
 @app.command("inspect")

@@ -26,7 +26,7 @@ WORDS = {
     "no such command": (("certifi",), "No such command 'certifi'"),
     "no such option": (("run", ANN, "--epsilons", "1"), "No such option: --epsilons"),
     "no checkpoint": (("run",), "Missing argument 'CHECKPOINT...'"),
-    "unknown checkpoint": (("run", "digits-flex"), "no checkpoint named 'digits-flex' (shipped: digits-flex-ann, digits-flex-snn;"),
+    "unknown checkpoint": (("run", "digits-flex"), "no checkpoint named 'digits-flex' (shipped: digits-flex-ann, digits-flex-ann-robust, "),
     "missing file": (("run", "absent.safetensors"), "absent.safetensors: no such file"),
     "folder as checkpoint": (("inspect", "."), ".: is a directory, expected a file"),
     "epsilon a word": (("run", ANN, "--epsilon", "small"), "epsilon is 'small', expected a finite number"),
