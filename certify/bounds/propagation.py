@@ -17,8 +17,9 @@ from neurocert.certify.errors import NumericalFailure
 from neurocert.perturbations.balls import Ball, LinfBall
 from neurocert.perturbations.weights import WeightBox
 
-MEMORY_BUDGET = 256 * 2**20
-"""Bytes that the largest coefficient tensor of a backward pass may take; more rows are processed in turn."""
+MEMORY_BUDGET = 8 * 2**20
+"""Bytes that the largest coefficient tensor of a backward pass may take; more rows are processed in turn. What fits into a
+processor's cache is twice as fast as what does not (benchmarks/peers.py, the convolution net)."""
 CONSTANT_SLACK = 1e-12
 """Relative slack on a sum of constants, one of each node: far above its float64 rounding for any graph that fits in memory."""
 
@@ -100,9 +101,15 @@ class Propagation:
             network, own = self._radii(rounding, 0)
             radius = network + own
             self.bounds[value] = Interval(lower - radius, upper + radius)
-            longest = max(shape.numel() for shape in (*node.shapes, *(self.graph.shape(v) for v in node.inputs)))
-            network, own = self._radii(rounding, longest + 8)
-            self._charges[value] = network + own
+
+    def _charge(self, node: Node, value: Value) -> Tensor:
+        """What the rounding of a node's output, and ours of its relaxation, may take from a bound, for a coefficient of 1."""
+        if value not in self._charges:
+            roundings = _rule(node).rounding(node.layer, tuple(self.bounds[source] for source in node.inputs))
+            longest = max(shape.numel() for shape in (*node.shapes, *(self.graph.shape(source) for source in node.inputs)))
+            for output, rounding in zip(node.outputs, roundings, strict=True):
+                self._charges[output] = sum(self._radii(rounding, longest + 8), start=torch.zeros((), dtype=torch.float64))
+        return self._charges[value]
 
     def _radii(self, rounding: Rounding, extra: int) -> tuple[Tensor, Tensor]:
         """(the network's, our own) rounding of a value; ``extra`` counts our own further operations on it."""
@@ -196,7 +203,7 @@ class Propagation:
             lean = (mixes.of(node, rows, len(self.inputs.centres)),)
         back, constant = rule.linear(node.layer, self._relaxations[node.name], outputs, *lean)
         terms = [constant]
-        terms += [-dot(a.abs(), self._charges[output]) for output, a in zip(node.outputs, outputs, strict=True) if a is not None]
+        terms += [-dot(a.abs(), self._charge(node, output)) for output, a in zip(node.outputs, outputs, strict=True) if a is not None]
         for source, a in zip(node.inputs, back, strict=True):
             if a is None:
                 continue
