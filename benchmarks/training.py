@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import surroundings
 
 from neurocert.analysis.statistics import Proportion
 from neurocert.certify import Certificate, LinfBall, Verdict, verify
@@ -55,7 +55,7 @@ def main() -> None:
         minutes = _train(recipe, data) if options.train else rows.get(name, {}).get("training_cpu_minutes")
         rows[name] = _row(recipe, _checkpoint(name), load_samples(data, "test"), minutes)
         _say(f"{name}: {json.dumps(rows[name], indent=1)}")
-        RESULTS.write_text(json.dumps({"machine": _machine(), "rows": rows}, indent=2) + "\n")
+        RESULTS.write_text(json.dumps({"machine": surroundings(), "rows": rows}, indent=2) + "\n")
 
 
 def _train(recipe: Recipe, data: str) -> float:
@@ -119,16 +119,6 @@ def _count(certificates: list[Certificate], *verdicts: Verdict) -> int:
 def _share(count: int, n: int) -> dict[str, Any]:
     lower, upper = Proportion(count, n).interval()
     return {"count": count, "n": n, "share": round(count / n, 4), "clopper_pearson_95": [round(lower, 4), round(upper, 4)]}
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "system": platform.system(),
-        "processor": platform.machine(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "threads": 1,
-    }
 
 
 def _say(text: str) -> None:

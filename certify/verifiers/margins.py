@@ -129,9 +129,12 @@ def _lower_margins(problem: Problem, graph: Graph, method: Method, batch: list[i
     inputs = InputSet(problem.ball, problem.inputs[batch], problem.weights)
     propagation = Propagation(graph, inputs, problem.arithmetic, refine=method.refine)
     differences = margin_coefficients(problem.labels[batch], graph.shape(graph.output)[0])
+    bound = propagation.lower(graph.output, differences, affine_only=True)
     if method.optimise:
-        return optimised_lower(propagation, graph.output, differences).amin(0)
-    return propagation.lower(graph.output, differences, affine_only=method.affine_only).amin(0)
+        bound = torch.maximum(bound, optimised_lower(propagation, graph.output, differences))
+    elif not method.affine_only:
+        bound = torch.maximum(bound, propagation.lower(graph.output, differences))
+    return bound.amin(0)
 
 
 def margin_coefficients(labels: Tensor, classes: int) -> Tensor:
