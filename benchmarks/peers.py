@@ -35,6 +35,7 @@ from torch.nn import functional
 from neurocert.certify.backends.compatibility import contained, library
 from neurocert.certify.bounds.arithmetic import REAL
 from neurocert.certify.bounds.graph import capture
+from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import InputSet, Propagation
 from neurocert.certify.verifiers.margins import margin_coefficients
 from neurocert.models.data.source import load_samples
@@ -70,7 +71,7 @@ _captured: dict[int, Any] = {}
 def captured(network: nn.Module, images: Tensor) -> Any:
     """The network's graph, made once."""
     if id(network) not in _captured:
-        _captured[id(network)] = capture(network, tuple(images.shape[1:]))
+        _captured[id(network)] = simplify(capture(network, tuple(images.shape[1:])), REAL)
     return _captured[id(network)]
 
 

@@ -10,24 +10,41 @@ if TYPE_CHECKING:
     from neurocert.certify.certificate import Certificate, Verdict, Witness
     from neurocert.certify.config import RunConfig
     from neurocert.certify.reports.schema import Report
-    from neurocert.certify.run import run
-    from neurocert.perturbations.balls import L2Ball, LinfBall
+    from neurocert.certify.runner import run
+    from neurocert.perturbations.balls import L1Ball, L2Ball, LinfBall
+    from neurocert.perturbations.weights import WeightBox
 
 _HOMES = {
     "Certificate": "neurocert.certify.certificate",
+    "L1Ball": "neurocert.perturbations.balls",
     "L2Ball": "neurocert.perturbations.balls",
     "LinfBall": "neurocert.perturbations.balls",
     "Report": "neurocert.certify.reports.schema",
     "RunConfig": "neurocert.certify.config",
     "Verdict": "neurocert.certify.certificate",
+    "WeightBox": "neurocert.perturbations.weights",
     "Witness": "neurocert.certify.certificate",
     "attack": "neurocert.certify.api",
     "load": "neurocert.certify.api",
-    "run": "neurocert.certify.run",
+    "run": "neurocert.certify.runner",
     "verify": "neurocert.certify.api",
 }
 
-__all__ = ["Certificate", "L2Ball", "LinfBall", "Report", "RunConfig", "Verdict", "Witness", "attack", "load", "run", "verify"]
+__all__ = [
+    "Certificate",
+    "L1Ball",
+    "L2Ball",
+    "LinfBall",
+    "Report",
+    "RunConfig",
+    "Verdict",
+    "WeightBox",
+    "Witness",
+    "attack",
+    "load",
+    "run",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -38,11 +38,13 @@ class Witness:
         point: the input, without the batch, in the network's dtype.
         margin: f_y - max_{j != y} f_j there, as the network computes it; not positive.
         predicted: the class of the greatest logit there (of several, another than the label).
+        weights: the parameters with which that happens, by name; None for the network's own.
     """
 
     point: Tensor
     margin: float
     predicted: int
+    weights: dict[str, Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from neurocert.certify.errors import ConfigError
 
-NORMS = ("linf", "l2")
+NORMS = ("linf", "l2", "l1")
 REQUIREMENT = re.compile(r"certified>=(?P<share>[0-9.eE+-]+)@(?P<epsilon>[0-9.eE+-]+)")
 
 
@@ -31,7 +31,7 @@ class RunConfig:
         checkpoint: file, or the name of a shipped checkpoint.
         data: "digits", a folder of IDX files, an IDX file, or an .npz.
         epsilons: radii in input units, increasing.
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
         methods: "interval", "linear", "auto-lirpa"; may be empty if there are attacks.
         attacks: "fgsm", "pgd"; may be empty if there are methods.
         samples: the first so many of the test split, or their indices; None for the first 100, or all of fewer.

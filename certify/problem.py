@@ -12,6 +12,7 @@ from neurocert.certify.errors import InputError
 from neurocert.models.networks.classifier import Classifier
 from neurocert.perturbations.attacks.gradient import margins
 from neurocert.perturbations.balls import Ball
+from neurocert.perturbations.weights import WeightBox
 
 ARITHMETIC_OF = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -28,6 +29,7 @@ class Problem:
         labels: (B,) int64.
         ball: the perturbation set, clipped to the network's input range.
         arithmetic: the evaluations that a proof must cover.
+        weights: the weights that the network may have; None for those that it has.
     """
 
     network: nn.Module
@@ -35,6 +37,12 @@ class Problem:
     labels: Tensor
     ball: Ball
     arithmetic: Arithmetic
+    weights: WeightBox | None = None
+
+    @property
+    def perturbation(self) -> str:
+        """The set of inputs, and of weights, in words."""
+        return self.ball.describe() + ("" if self.weights is None else f"; {self.weights.describe()}")
 
     @property
     def semantics(self) -> str:
@@ -56,10 +64,17 @@ class Problem:
 
     def with_ball(self, ball: Ball) -> Problem:
         """The same question about another perturbation."""
-        return make_problem(self.network, self.inputs, self.labels, ball, self.arithmetic.name)
+        return make_problem(self.network, self.inputs, self.labels, ball, self.arithmetic.name, self.weights)
 
 
-def make_problem(network: nn.Module, inputs: Tensor, labels: Tensor, ball: Ball, arithmetic_name: str | None = None) -> Problem:
+def make_problem(
+    network: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    ball: Ball,
+    arithmetic_name: str | None = None,
+    weights: WeightBox | None = None,
+) -> Problem:
     """Checks everything a problem is made of.
 
     Args:
@@ -82,7 +97,9 @@ def make_problem(network: nn.Module, inputs: Tensor, labels: Tensor, ball: Ball,
             raise InputError(f"inputs have shape {tuple(inputs.shape[1:])}, the network expects {network.inputs.shape}")
     inputs = _exactly(inputs, dtype)
     ball.require_centre(inputs)
-    problem = Problem(network, inputs, labels.long(), ball, arithmetic(arithmetic_name or ARITHMETIC_OF[dtype]))
+    problem = Problem(network, inputs, labels.long(), ball, arithmetic(arithmetic_name or ARITHMETIC_OF[dtype]), weights)
+    if weights is not None:
+        weights.parameters(network)
     _require_labels(problem)
     return problem
 

@@ -31,6 +31,15 @@ class FlexVGGParameters(Strict):
     surrogate: Literal["sech-squared", "arctangent", "rectangle"] = "sech-squared"
 
 
+class ConvNetParameters(Strict):
+    """Parameters of ``ConvNet``; see there."""
+
+    blocks: Annotated[tuple[Block, ...], Field(min_length=1, max_length=64, strict=False)]
+    hidden: Annotated[tuple[Size, ...], Field(max_length=16, strict=False)]
+    kernel_size: Annotated[int, Field(ge=1, le=15)] = 3
+    surrogate: Literal["sech-squared", "arctangent", "rectangle"] = "sech-squared"
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A schema of parameters, and what builds a network from them and from what every network needs."""
@@ -45,7 +54,16 @@ def _flex_vgg(**arguments: Any) -> Classifier:
     return FlexVGG(**arguments)
 
 
-_ARCHITECTURES = {"flex-vgg": Architecture(FlexVGGParameters, _flex_vgg)}
+def _conv_net(**arguments: Any) -> Classifier:
+    from neurocert.models.networks.conv_net import ConvNet
+
+    return ConvNet(**arguments)
+
+
+_ARCHITECTURES = {
+    "conv-net": Architecture(ConvNetParameters, _conv_net),
+    "flex-vgg": Architecture(FlexVGGParameters, _flex_vgg),
+}
 
 
 def architectures() -> tuple[str, ...]:

@@ -19,6 +19,10 @@ from neurocert.models.errors import InputError
 UNIT_ROUNDOFF = 2.0**-53
 """Of the float64 in which every bound below is computed."""
 DUAL_BISECTIONS = 24
+PROJECTION_BISECTIONS = 40
+TITLES = {"linf": "L-infinity", "l2": "L2", "l1": "L1"}
+SHARE_OF_STEP = 0.1
+"""An L1 step moves this share of the elements, those of the largest gradients."""
 SHRINKING = (1.0, 1 - 1e-7, 1 - 1e-6, 1 - 1e-5, 1 - 1e-4, 1 - 1e-3)
 
 
@@ -56,7 +60,7 @@ class Ball(ABC):
     def describe(self) -> str:
         """Such as "L-infinity ball of radius 0.01, clipped to [0, 1]"."""
         clip = f", clipped to [{self.low:g}, {self.high:g}]" if math.isfinite(self.low) or math.isfinite(self.high) else ""
-        return f"{'L-infinity' if self.norm == 'linf' else 'L2'} ball of radius {self.epsilon:g}{clip}"
+        return f"{TITLES[self.norm]} ball of radius {self.epsilon:g}{clip}"
 
     def require_centre(self, centre: Tensor) -> None:
         """Raises InputError unless every element is finite and inside the range."""
@@ -154,12 +158,7 @@ class L2Ball(Ball):
     def project(self, points: Tensor, centre: Tensor) -> Tensor:
         difference = points.double() - centre.double()
         length = _spread(difference.flatten(1).norm(dim=1), difference)
-        shrink = (self.epsilon / length.clamp(min=1e-300)).clamp(max=1.0)
-        projected = centre
-        for factor in reversed(SHRINKING):
-            candidate = (centre.double() + difference * shrink * factor).clamp(self.low, self.high).to(centre.dtype)
-            projected = torch.where(_spread(self.contains(candidate, centre), candidate), candidate, projected)
-        return projected
+        return _shrunk(self, difference * (self.epsilon / length.clamp(min=1e-300)).clamp(max=1.0), centre)
 
     def sample(self, centre: Tensor, generator: torch.Generator) -> Tensor:
         direction = torch.randn(centre.shape, generator=generator, dtype=torch.float64)
@@ -187,12 +186,69 @@ class L2Ball(Ball):
         return at_centre + fall - 4 * UNIT_ROUNDOFF * (at_centre.abs() + fall.abs())
 
 
-BALLS: dict[str, type[Ball]] = {"linf": LinfBall, "l2": L2Ball}
+@dataclass(frozen=True)
+class L1Ball(Ball):
+    """The L1 ball; see ``Ball``. The linear minimum over ball and range is a fractional knapsack, bounded by its dual."""
+
+    norm: ClassVar[str] = "l1"
+
+    def contains(self, points: Tensor, centre: Tensor) -> Tensor:
+        difference = (points.double() - centre.double()).flatten(1)
+        slack = (difference.shape[1] + 8) * UNIT_ROUNDOFF
+        near = difference.abs().sum(1) * (1 + 2 * slack) <= self.epsilon * (1 - slack)
+        same = (points == centre).flatten(1).all(1)
+        return (near | same) & _in_range(points.double(), self).flatten(1).all(1)
+
+    def project(self, points: Tensor, centre: Tensor) -> Tensor:
+        """The nearest point of the ball: every element moves back by the same amount, found by bisection, but not past 0."""
+        difference = points.double().clamp(self.low, self.high) - centre.double()
+        size = difference.abs()
+        low, high = torch.zeros(len(size), dtype=size.dtype), size.flatten(1).amax(1)
+        for _ in range(PROJECTION_BISECTIONS):
+            middle = (low + high) / 2
+            too_long = (size - _spread(middle, size)).clamp(min=0.0).flatten(1).sum(1) > self.epsilon
+            low, high = torch.where(too_long, middle, low), torch.where(too_long, high, middle)
+        inside = size.flatten(1).sum(1) <= self.epsilon
+        back = torch.where(inside, 0.0, high)
+        return _shrunk(self, difference.sign() * (size - _spread(back, size)).clamp(min=0.0), centre)
+
+    def sample(self, centre: Tensor, generator: torch.Generator) -> Tensor:
+        """Random shares of a random length, along random signs."""
+        shares = -torch.log(torch.rand(centre.shape, generator=generator, dtype=torch.float64).clamp(min=1e-300))
+        signs = torch.randint(0, 2, centre.shape, generator=generator) * 2 - 1
+        length = self.epsilon * torch.rand(len(centre), generator=generator, dtype=torch.float64).sqrt()
+        return self.project(centre.double() + signs * shares * _spread(length / shares.flatten(1).sum(1), shares), centre)
+
+    def step(self, gradient: Tensor, size: float) -> Tensor:
+        flat = gradient.flatten(1).abs()
+        moved = max(1, round(SHARE_OF_STEP * flat.shape[1]))
+        largest = torch.zeros_like(flat).scatter_(1, flat.topk(moved, 1).indices, size / moved)
+        return -largest.reshape(gradient.shape) * gradient.sign()
+
+    def minimise_linear(self, coefficients: Tensor, centre: Tensor) -> Tensor:
+        """Weak duality: for every price >= 0, no change within the budget gains more than
+        price epsilon + sum_i room_i max(|a_i| - price, 0); the best price is the |a_i| at which the budget runs out."""
+        a, middle = coefficients.flatten(2), centre.double().flatten(1)
+        at_centre = _minimise_over_box(a, middle, middle)
+        if self.epsilon == 0:
+            return at_centre
+        lower, upper = (end.flatten(1) for end in self.box(centre))
+        down, up = (middle - lower) * (1 + 4 * UNIT_ROUNDOFF), (upper - middle) * (1 + 4 * UNIT_ROUNDOFF)
+        room = torch.where(a > 0, down, up)
+        order = a.abs().expand_as(room).argsort(2, descending=True)
+        sizes, rooms = a.abs().expand_as(room).gather(2, order), room.gather(2, order)
+        spent = (rooms.cumsum(2) < self.epsilon).sum(2, keepdim=True).clamp(max=a.shape[2] - 1)
+        price = sizes.gather(2, spent)
+        gain = price[..., 0] * self.epsilon + (rooms * (sizes - price).clamp(min=0.0)).sum(2)
+        return at_centre - gain * (1 + 8 * (a.shape[2] + 8) * UNIT_ROUNDOFF) - 4 * UNIT_ROUNDOFF * (at_centre.abs() + gain)
+
+
+BALLS: dict[str, type[Ball]] = {"linf": LinfBall, "l2": L2Ball, "l1": L1Ball}
 """By the names of their norms."""
 
 
 def ball(norm: str, epsilon: float) -> Ball:
-    """The ball of this norm ("linf" or "l2") and radius.
+    """The ball of this norm ("linf", "l2" or "l1") and radius.
 
     Raises:
         InputError: unknown norm.
@@ -233,6 +289,15 @@ def paired_dot(a: Tensor, v: Tensor) -> Tensor:
     if a.shape[1] == 1:
         return a[:, 0] @ v.T
     return torch.einsum("rbn,bn->rb", a, v)
+
+
+def _shrunk(ball: Ball, move: Tensor, centre: Tensor) -> Tensor:
+    """centre + move, clipped to the range and shrunk by as little as makes it certainly a point of the ball."""
+    projected = centre
+    for factor in reversed(SHRINKING):
+        candidate = (centre.double() + move * factor).clamp(ball.low, ball.high).to(centre.dtype)
+        projected = torch.where(_spread(ball.contains(candidate, centre), candidate), candidate, projected)
+    return projected
 
 
 def _at_most_sum(x: Tensor, a: Tensor, b: float) -> Tensor:

@@ -18,10 +18,10 @@ FLOORS = (  # certify's files and folders from the bottom up
     {"errors", "config"},
     {"bounds"},
     {"problem", "certificate"},
-    {"verifiers", "backends"},
+    {"verifiers", "backends", "training"},
     {"campaign"},
     {"reports"},
-    {"run", "api", "self_test", "testing"},
+    {"runner", "api", "self_test", "testing"},
     {"cli"},
 )
 MAX_LINES = 450

@@ -54,19 +54,32 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """A parameter as a value of the graph: the same for every sample and every node that reads it."""
+
+    value: Value
+    name: str
+    centre: Tensor
+
+
+@dataclass(frozen=True)
 class Graph:
-    """A network's layers in the order of evaluation."""
+    """A network's layers in the order of evaluation; ``parameters`` are those that are uncertain."""
 
     input: Value
     input_shape: torch.Size
     nodes: tuple[Node, ...]
     output: Value
+    parameters: tuple[Parameter, ...] = ()
 
     def node(self, value: Value) -> Node | None:
         """The node that computes ``value``; None for the network's input."""
         return next((node for node in self.nodes if node.name == value.node), None)
 
     def shape(self, value: Value) -> torch.Size:
+        for parameter in self.parameters:
+            if parameter.value == value:
+                return parameter.centre.shape
         node = self.node(value)
         return self.input_shape if node is None else node.shapes[value.output]
 

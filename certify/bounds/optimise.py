@@ -48,18 +48,20 @@ def optimised_lower(propagation: Propagation, value: Value, coefficients: Tensor
 
 
 def _ascend(propagation: Propagation, value: Value, coefficients: Tensor, best: Tensor, ascent: Ascent) -> Tensor:
-    mixes, optimiser = Mixes(), None
+    mixes = Mixes()
+    propagation.backward(value, coefficients, mixes)  # makes them
+    if not mixes.values:
+        return best
+    optimiser = torch.optim.Adam(mixes.values.values(), lr=ascent.rate)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, ascent.decay)
     for _ in range(ascent.steps):
         if bool((best > 0).all()):
             break
         with torch.enable_grad():
             bound = propagation.backward(value, coefficients, mixes)
-        if not bound.requires_grad:
-            break
         best = torch.fmax(best, bound.detach())
-        if optimiser is None:
-            optimiser = torch.optim.Adam(mixes.values.values(), lr=ascent.rate)
-            schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, ascent.decay)
+        if not bound.requires_grad:  # nothing is undecided
+            break
         optimiser.zero_grad()
         bound.backward(-(best <= 0).to(bound.dtype))
         optimiser.step()

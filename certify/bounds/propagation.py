@@ -15,19 +15,22 @@ from neurocert.certify.bounds.registry import Rounding, Rule, rule_for
 from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.errors import NumericalFailure
 from neurocert.perturbations.balls import Ball, LinfBall
+from neurocert.perturbations.weights import WeightBox
 
-MEMORY_BUDGET = 256 * 2**20
-"""Bytes that the largest coefficient tensor of a backward pass may take; more rows are processed in turn."""
+MEMORY_BUDGET = 8 * 2**20
+"""Bytes that the largest coefficient tensor of a backward pass may take; more rows are processed in turn. What fits into a
+processor's cache is twice as fast as what does not (benchmarks/peers.py, the convolution net)."""
 CONSTANT_SLACK = 1e-12
 """Relative slack on a sum of constants, one of each node: far above its float64 rounding for any graph that fits in memory."""
 
 
 @dataclass(frozen=True)
 class InputSet:
-    """The set of inputs that a propagation covers: one ball for each sample."""
+    """The set of inputs that a propagation covers: one ball for each sample, and a set of weights for all of them."""
 
     ball: Ball
     centres: Tensor
+    weights: WeightBox | None = None
 
 
 @dataclass
@@ -59,9 +62,13 @@ class Propagation:
     def __init__(self, graph: Graph, inputs: InputSet, arithmetic: Arithmetic, *, refine: bool) -> None:
         self.graph, self.inputs, self.arithmetic = graph, inputs, arithmetic
         self.bounds: dict[Value, Interval] = {graph.input: Interval(*inputs.ball.box(inputs.centres))}
+        for parameter in graph.parameters:
+            ends = (parameter.centre,) * 2 if inputs.weights is None else inputs.weights.box(parameter.centre)
+            self.bounds[parameter.value] = Interval(*(end.double().expand(len(inputs.centres), *end.shape) for end in ends))
         self._charges: dict[Value, Tensor] = {}
         self._relaxations: dict[str, Any] = {}
         self._largest = max([graph.input_shape.numel(), *(sum(shape.numel() for shape in node.shapes) for node in graph.nodes)])
+        self._largest = max([self._largest, *(parameter.centre.numel() for parameter in graph.parameters)])
         for index, node in enumerate(graph.nodes):
             if refine:
                 self._refine(node, index)
@@ -94,9 +101,15 @@ class Propagation:
             network, own = self._radii(rounding, 0)
             radius = network + own
             self.bounds[value] = Interval(lower - radius, upper + radius)
-            longest = max(shape.numel() for shape in (*node.shapes, *(self.graph.shape(v) for v in node.inputs)))
-            network, own = self._radii(rounding, longest + 8)
-            self._charges[value] = network + own
+
+    def _charge(self, node: Node, value: Value) -> Tensor:
+        """What the rounding of a node's output, and ours of its relaxation, may take from a bound, for a coefficient of 1."""
+        if value not in self._charges:
+            roundings = _rule(node).rounding(node.layer, tuple(self.bounds[source] for source in node.inputs))
+            longest = max(shape.numel() for shape in (*node.shapes, *(self.graph.shape(source) for source in node.inputs)))
+            for output, rounding in zip(node.outputs, roundings, strict=True):
+                self._charges[output] = sum(self._radii(rounding, longest + 8), start=torch.zeros((), dtype=torch.float64))
+        return self._charges[value]
 
     def _radii(self, rounding: Rounding, extra: int) -> tuple[Tensor, Tensor]:
         """(the network's, our own) rounding of a value; ``extra`` counts our own further operations on it."""
@@ -126,7 +139,7 @@ class Propagation:
         """Whether the elements of this value range over exactly its box, each on its own."""
         node = self.graph.node(value)
         if node is None:
-            return isinstance(self.inputs.ball, LinfBall)
+            return value == self.graph.input and isinstance(self.inputs.ball, LinfBall)
         return len(node.inputs) == 1 and not _rule(node).loses and len(node.shapes) == 1 and self._independent(node.inputs[0])
 
     def _tighten(self, value: Value, mask: Tensor) -> None:
@@ -169,6 +182,10 @@ class Propagation:
         if self.graph.input in pending:
             term = self.inputs.ball.minimise_linear(pending[self.graph.input], self.inputs.centres)
             total, size = total + term, size + term.abs()
+        for parameter in self.graph.parameters:
+            if parameter.value in pending:
+                term = self._over_interval(parameter.value, pending[parameter.value])
+                total, size = total + term, size + term.abs()
         result = total - CONSTANT_SLACK * size
         if bool(torch.isnan(result).any()) or bool(torch.isposinf(result).any()):
             raise NumericalFailure("a linear bound is not a number")
@@ -186,7 +203,7 @@ class Propagation:
             lean = (mixes.of(node, rows, len(self.inputs.centres)),)
         back, constant = rule.linear(node.layer, self._relaxations[node.name], outputs, *lean)
         terms = [constant]
-        terms += [-dot(a.abs(), self._charges[output]) for output, a in zip(node.outputs, outputs, strict=True) if a is not None]
+        terms += [-dot(a.abs(), self._charge(node, output)) for output, a in zip(node.outputs, outputs, strict=True) if a is not None]
         for source, a in zip(node.inputs, back, strict=True):
             if a is None:
                 continue

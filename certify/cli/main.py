@@ -34,8 +34,8 @@ Checkpoints = Annotated[
 ]
 Data = Annotated[str, typer.Option(help="digits; a folder of IDX files; an IDX images file; an .npz with inputs and labels.")]
 Epsilon = Annotated[str, typer.Option(help="Radii in input units, such as 0.005,0.01.")]
-Norm = Annotated[str, typer.Option(help="linf or l2.")]
-Methods = Annotated[str, typer.Option(help="Bounds: interval,linear,auto-lirpa; or none.")]
+Norm = Annotated[str, typer.Option(help="linf, l2 or l1.")]
+Methods = Annotated[str, typer.Option(help="Bounds: interval,linear,optimised,auto-lirpa; or none.")]
 Attacks = Annotated[str, typer.Option(help="Attacks: fgsm,pgd; or none.")]
 Chosen = Annotated[str | None, typer.Option(metavar="N|LIST", help="The first N of the test split, or indices such as 3,17. Default: 100.")]
 Out = Annotated[str | None, typer.Option(metavar="DIR", help="Write report.html and report.json there.")]
@@ -105,10 +105,10 @@ def _attack(
 
 @app.command("demo")
 def _demo(out: Annotated[str, typer.Option(metavar="DIR", help="Where the report goes.")] = "certify-report") -> None:
-    """Certify and attack the shipped checkpoints on handwritten digits, and write the report."""
-    from neurocert.certify.cli.certifying import certify_all, shipped_configurations
+    """Certify and attack two shipped checkpoints on handwritten digits, and write the report."""
+    from neurocert.certify.cli.certifying import certify_all, demonstration
 
-    raise typer.Exit(certify_all(shipped_configurations(), out))
+    raise typer.Exit(certify_all(demonstration(), out))
 
 
 @app.command("inspect")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from neurocert.certify.cli.console import answer, progress
+from neurocert.certify.training.robust import train as follow
 from neurocert.models import checkpoints
 from neurocert.models.files import require_writable
-from neurocert.models.training import loop
 from neurocert.models.training.loop import Epoch
 from neurocert.models.training.recipe import load_recipe
 
@@ -20,9 +20,9 @@ def train(name: str, out: str, data: str | None) -> None:
 
         def on_epoch(epoch: Epoch) -> None:
             score = epoch.validation
-            step(f"loss {epoch.loss:.4f}, validation {score.correct}/{score.n}", epoch.number, epoch.of)
+            step(f"loss {epoch.loss:.4f}, {score.correct}/{score.n} {epoch.counts} on validation", epoch.number, epoch.of)
 
-        network, metadata = loop.train(recipe, data=data, on_epoch=on_epoch)
+        network, metadata = follow(recipe, data=data, on_epoch=on_epoch)
     checkpoints.save(path, network, metadata)
     origin = metadata.provenance
     scores = ", ".join(f"{name} {score.correct}/{score.n}" for name, score in origin.accuracy)

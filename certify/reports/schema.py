@@ -175,7 +175,11 @@ def _chebyshev(a: Sequence[float], b: Sequence[float]) -> float:
     return max(abs(x - y) for x, y in zip(a, b, strict=True))
 
 
-DISTANCES: dict[str, Callable[[Sequence[float], Sequence[float]], float]] = {"linf": _chebyshev, "l2": math.dist}
+def _taxicab(a: Sequence[float], b: Sequence[float]) -> float:
+    return math.fsum(abs(x - y) for x, y in zip(a, b, strict=True))
+
+
+DISTANCES: dict[str, Callable[[Sequence[float], Sequence[float]], float]] = {"linf": _chebyshev, "l2": math.dist, "l1": _taxicab}
 """What a radius measures, for the perturbations that are balls."""
 
 

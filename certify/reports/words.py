@@ -40,7 +40,11 @@ def _are(count: int) -> str:
 
 def change(perturbation: Perturbation, epsilon: float) -> str:
     """Such as "change of up to 0.01 per pixel"."""
-    known = {"linf": f"change of up to {epsilon:g} per pixel", "l2": f"change of Euclidean length up to {epsilon:g}"}
+    known = {
+        "linf": f"change of up to {epsilon:g} per pixel",
+        "l2": f"change of Euclidean length up to {epsilon:g}",
+        "l1": f"change of absolute sum up to {epsilon:g}",
+    }
     return known.get(perturbation.name, f"change of size up to {epsilon:g} ({perturbation.name})")
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from neurocert.models.semantics import EulerLeak, FactorLeak, Spiking
-from neurocert.perturbations.balls import Ball, L2Ball, LinfBall
+from neurocert.perturbations.balls import Ball, L1Ball, L2Ball, LinfBall
 
 
 def spiking(max_steps: int = 4) -> st.SearchStrategy[Spiking]:
@@ -29,8 +29,8 @@ def spiking(max_steps: int = 4) -> st.SearchStrategy[Spiking]:
 
 
 def balls() -> st.SearchStrategy[Ball]:
-    """Both norms; radii from none to wide; with and without an input range."""
-    kinds = st.sampled_from([LinfBall, L2Ball])
+    """All norms; radii from none to wide; with and without an input range."""
+    kinds = st.sampled_from([LinfBall, L2Ball, L1Ball])
     radii = st.sampled_from([0.0, 1e-6, 0.01, 0.3, 2.0])
     return st.builds(lambda kind, radius, clip: kind(radius, -1.0, 1.0) if clip else kind(radius), kinds, radii, st.booleans())
 

@@ -12,6 +12,7 @@ from neurocert.certify.bounds.graph import Graph, capture
 from neurocert.certify.bounds.optimise import optimised_lower
 from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import InputSet, Propagation
+from neurocert.certify.bounds.weights import with_uncertain_weights
 from neurocert.certify.errors import ConfigError, NumericalFailure
 from neurocert.certify.problem import Problem
 
@@ -96,7 +97,8 @@ def capture_problem(problem: Problem) -> Graph:
     Raises:
         UnsupportedLayer: before anything is computed, naming every layer without a rule.
     """
-    return simplify(capture(problem.network, tuple(problem.inputs.shape[1:])), problem.arithmetic)
+    graph = simplify(capture(problem.network, tuple(problem.inputs.shape[1:])), problem.arithmetic)
+    return graph if problem.weights is None else with_uncertain_weights(graph, problem.weights.parameters(problem.network))
 
 
 def margin_bounds(problem: Problem, graph: Graph, method: Method, indices: list[int]) -> MarginBounds:
@@ -124,12 +126,15 @@ def _bound(problem: Problem, graph: Graph, method: Method, batch: list[int], low
 
 
 def _lower_margins(problem: Problem, graph: Graph, method: Method, batch: list[int]) -> Tensor:
-    inputs = InputSet(problem.ball, problem.inputs[batch])
+    inputs = InputSet(problem.ball, problem.inputs[batch], problem.weights)
     propagation = Propagation(graph, inputs, problem.arithmetic, refine=method.refine)
     differences = margin_coefficients(problem.labels[batch], graph.shape(graph.output)[0])
+    bound = propagation.lower(graph.output, differences, affine_only=True)
     if method.optimise:
-        return optimised_lower(propagation, graph.output, differences).amin(0)
-    return propagation.lower(graph.output, differences, affine_only=method.affine_only).amin(0)
+        bound = torch.maximum(bound, optimised_lower(propagation, graph.output, differences))
+    elif not method.affine_only:
+        bound = torch.maximum(bound, propagation.lower(graph.output, differences))
+    return bound.amin(0)
 
 
 def margin_coefficients(labels: Tensor, classes: int) -> Tensor:

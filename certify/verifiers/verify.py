@@ -15,7 +15,10 @@ from neurocert.certify.verifiers.margins import MarginBounds, capture_problem, m
 from neurocert.certify.verifiers.margins import method as method_named
 from neurocert.perturbations.attacks import Attack, AttackResult
 from neurocert.perturbations.attacks import attack as attack_named
+from neurocert.perturbations.attacks.gradient import margins
+from neurocert.perturbations.attacks.weights import descend
 from neurocert.perturbations.balls import Ball
+from neurocert.perturbations.weights import WeightBox
 
 
 def verify(
@@ -27,6 +30,7 @@ def verify(
     *,
     attack: str | None = "pgd",
     arithmetic: str | None = None,
+    weights: WeightBox | None = None,
     seed: int = 0,
 ) -> list[Certificate]:
     """Decides, for each sample, whether the network keeps its decision on the whole perturbation set.
@@ -36,9 +40,10 @@ def verify(
         inputs: (B, *shape), in the network's dtype and input range.
         labels: (B,) integers.
         perturbation: such as ``LinfBall(0.01)``; clipped to the network's input range if it declares one.
-        method: "interval", "linear", or "auto-lirpa" (linear, confirmed by auto_LiRPA).
+        method: "interval", "linear", "optimised" (tighter, slower), or "auto-lirpa" (linear, confirmed by auto_LiRPA).
         attack: searches for a counterexample where the proof failed; None to skip.
         arithmetic: "real", "float32" or "float64"; by default that of the network's weights.
+        weights: the weights, too, may be any of these, such as ``WeightBox(relative=0.01)``; one choice for a whole pass.
         seed: of the attack's random starts.
 
     Returns:
@@ -48,7 +53,7 @@ def verify(
         UnsupportedLayer: a layer without a rule, before anything is computed.
         InputError: inputs, labels or options that cannot be used.
     """
-    problem = make_problem(network, inputs, labels, perturbation, arithmetic)
+    problem = make_problem(network, inputs, labels, perturbation, arithmetic, weights)
     chosen, searcher = method_named(method), attack_named(attack) if attack else None
     graph = capture_problem(problem)
     clean = problem.margins(problem.inputs)
@@ -67,7 +72,27 @@ def _witnesses(problem: Problem, bounds: MarginBounds, correct: list[int], attac
         return {}
     result = search(problem, attack, open_samples, seed)
     found = {index: replay(problem, index, result.points[position]) for position, index in enumerate(open_samples)}
+    if problem.weights is not None:
+        unbroken = [index for index, witness in found.items() if witness is None]
+        found |= {index: _weight_witness(problem, index, seed) for index in unbroken}
     return {index: witness for index, witness in found.items() if witness is not None}
+
+
+def _weight_witness(problem: Problem, index: int, seed: int) -> Witness | None:
+    """Weights of the set, and a point, at which the network fails, if a search finds any; replayed."""
+    assert problem.weights is not None
+    point, label = problem.inputs[index : index + 1], problem.labels[index : index + 1]
+    generator = torch.Generator().manual_seed(seed)
+    point, changed = descend(problem.network, point, label, problem.ball, problem.weights, generator)
+    if not (problem.weights.contains(changed, problem.network) and bool(problem.ball.contains(point, problem.inputs[index : index + 1]))):
+        return None
+    with torch.no_grad():
+        logits = torch.func.functional_call(problem.network, changed, (point,))
+    margin = float(margins(logits, label)[0])
+    if not margin <= 0:
+        return None
+    others = logits[0].index_fill(0, label[0], -torch.inf)
+    return Witness(point[0].clone(), margin, int(others.argmax()), changed)
 
 
 def search(problem: Problem, attack: Attack, samples: list[int], seed: int) -> AttackResult:
@@ -100,7 +125,7 @@ def certificate(
     if witness is not None and witness.margin < bound:
         raise SandwichBreach(
             f"sample {index}: margin {witness.margin:g} was attained, below its certified lower bound {bound:g} "
-            f"({method}, {problem.ball.describe()})",
+            f"({method}, {problem.perturbation})",
             "this is a defect of neurocert; please report it with the checkpoint and the command",
         )
     logits = problem.logits(problem.inputs[index : index + 1])[0]
@@ -111,7 +136,7 @@ def certificate(
         clean_margin=margin,
         lower_bound=None if math.isnan(bound) else bound,
         method=method,
-        perturbation=problem.ball.describe(),
+        perturbation=problem.perturbation,
         semantics=problem.semantics,
         arithmetic=problem.arithmetic.name,
         reason=reason,

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
-from neurocert.models.layers.lif import LIF
-from neurocert.models.layers.normalise import Normalise
 from neurocert.models.layers.plastic_flex import MaskActivation, PlasticFlex
-from neurocert.models.networks.classifier import Classifier, InputSpace
+from neurocert.models.networks.classifier import InputSpace
+from neurocert.models.networks.layered import Layered
 from neurocert.models.semantics import Semantics
 
 
-class FlexVGG(Classifier):
+class FlexVGG(Layered):
     """PlasticFlex + batch norm + neurons, block after block; then fully connected layers; then logits.
-
-    Static semantics: neurons are ReLUs, one pass. Spiking semantics: neurons are LIF, the input's current is computed
-    once (direct encoding) and presented at each of T steps, the T outputs are averaged or summed.
 
     Source: PlasticFlex thesis, sections 3.2 and 3.5, Eq. 3.9, Appendix B.
 
     Args:
         inputs: (C, H, W) and range.
-        semantics: static or spiking.
+        semantics: static or spiking; see ``Layered``.
         classes: names of the logits.
         mean, std: normalisation per channel, in input units.
         blocks: (channels, stride) of each PlasticFlex block, before ``width``.
@@ -47,8 +43,6 @@ class FlexVGG(Classifier):
         mask: MaskActivation = "hard-sigmoid",
         surrogate: str = "sech-squared",
     ) -> None:
-        super().__init__(inputs, semantics, classes)
-        self.normalise = Normalise(mean, std)
         channels, *size = inputs.shape
         size = (size[0], size[1])
         synapses: list[nn.Module] = []
@@ -57,40 +51,14 @@ class FlexVGG(Classifier):
             flex = PlasticFlex(channels, out_channels, size, stride=stride, mask=mask)
             synapses.append(nn.Sequential(flex, nn.BatchNorm2d(out_channels)))
             channels, size = out_channels, flex.output_size
-        features = channels * size[0] * size[1]
-        for index, base_units in enumerate(hidden):
-            units = max(1, round(base_units * width))
-            linear = nn.Linear(features, units)
-            synapses.append(nn.Sequential(nn.Flatten(), linear) if index == 0 else linear)
-            features = units
-        self.synapses = nn.ModuleList(synapses)
-        self.neurons = nn.ModuleList(nn.ReLU() if semantics.spiking is None else LIF(semantics.spiking, surrogate) for _ in synapses)
-        readout = nn.Linear(features, len(classes))
-        self.readout = readout if hidden else nn.Sequential(nn.Flatten(), readout)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Args: (B, C, H, W) in input units. Returns: logits (B, classes)."""
-        current = self.synapses[0](self.normalise(image))
-        return self._static(current) if self.semantics.spiking is None else self._spiking(current)
-
-    def _static(self, signal: Tensor) -> Tensor:
-        signal = self.neurons[0](signal)
-        for synapse, neuron in zip(self.synapses[1:], self.neurons[1:], strict=True):
-            signal = neuron(synapse(signal))
-        return self.readout(signal)
-
-    def _spiking(self, current: Tensor) -> Tensor:
-        spiking = self.semantics.spiking
-        assert spiking is not None
-        states: list[Tensor | None] = [None] * len(self.neurons)
-        total: Tensor | None = None
-        for _ in range(spiking.time_steps):
-            signal = current
-            for layer, neuron in enumerate(self.neurons):
-                if layer > 0:
-                    signal = self.synapses[layer](signal)
-                states[layer], signal = neuron(states[layer], signal)
-            logits = self.readout(signal)
-            total = logits if total is None else total + logits
-        assert total is not None
-        return total / spiking.time_steps if spiking.readout == "mean" else total
+        super().__init__(
+            inputs,
+            semantics,
+            classes,
+            mean=mean,
+            std=std,
+            blocks=synapses,
+            features=channels * size[0] * size[1],
+            hidden=[max(1, round(units * width)) for units in hidden],
+            surrogate=surrogate,
+        )

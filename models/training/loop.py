@@ -11,7 +11,6 @@ from importlib.metadata import version
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from neurocert.models.checkpoints import tensors_sha256
 from neurocert.models.data.digits import Split
@@ -32,9 +31,8 @@ from neurocert.models.schema import (
     Source,
     Versions,
 )
+from neurocert.models.training.objective import CrossEntropy, MakeObjective, Objective, evaluate
 from neurocert.models.training.recipe import BUILT_IN, Recipe, TrainingSpec
-
-EVALUATION_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,9 @@ class Epoch:
         number: from 1.
         of: how many there will be.
         loss: mean training loss, penalties included.
-        validation: clean accuracy on the validation split.
-        validation_loss: mean cross-entropy there.
+        validation: what counts for the objective on the validation split; for the plain one, clean accuracy.
+        validation_loss: the objective's mean loss there.
+        counts: what a sample of ``validation`` is, such as "correct".
     """
 
     number: int
@@ -54,6 +53,7 @@ class Epoch:
     loss: float
     validation: Score
     validation_loss: float
+    counts: str
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,33 @@ class Splits:
 
 
 def train(
-    recipe: Recipe, *, data: str | None = None, on_epoch: Callable[[Epoch], None] | None = None
+    recipe: Recipe,
+    *,
+    data: str | None = None,
+    objective: MakeObjective | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
 ) -> tuple[Classifier, CheckpointMetadata]:
     """Trains a network and measures it; ``checkpoints.save`` takes what comes out.
 
-    The stored weights are those of the epoch with the best validation accuracy; ties go to the lower validation loss.
+    The stored weights are those of the epoch in which most validation samples count for the objective (are correct, for
+    the plain one); ties go to the lower validation loss.
     A re-run gives identical results on one machine, and the same within float noise on another.
 
     Args:
         recipe: what to train, on what, and how.
         data: folder of the data that the recipe only names; not for the built-in digits.
+        objective: what to minimise; by default cross-entropy, which serves recipes without a table [robust] only.
         on_epoch: called after each epoch.
 
     Raises:
-        RecipeError: data missing or not wanted, or the loss stopped being finite.
+        RecipeError: data missing or not wanted, a robust recipe without its objective, or the loss stopped being finite.
         DataError: data that cannot be read or does not fit.
     """
+    if recipe.robust is not None and objective is None:
+        raise RecipeError(
+            f"recipe {recipe.name} trains through bounds, which cross-entropy knows nothing of",
+            "use neurocert.certify.training.robust.train",
+        )
     splits = load_splits(recipe, data)
     with _reproducible(recipe.training.seed):
         inputs = InputSpace(tuple(splits.train.inputs.shape[1:]), recipe.data.low, recipe.data.high)
@@ -97,7 +108,8 @@ def train(
             mean=normalisation.mean,
             std=normalisation.std,
         )
-        best = _fit(network, recipe, splits, on_epoch or (lambda epoch: None))
+        aim = (objective or CrossEntropy)(network, recipe)
+        best = _fit(network, aim, recipe, splits, on_epoch or (lambda epoch: None))
         accuracy = Accuracy(
             train=evaluate(network, splits.train)[0],
             validation=evaluate(network, splits.validation)[0],
@@ -129,27 +141,15 @@ def measure_normalisation(samples: Samples) -> NormalisationSpec:
     return NormalisationSpec(mean=tuple(round(m, 6) for m in mean.tolist()), std=tuple(round(s, 6) for s in std.tolist()))
 
 
-@torch.no_grad()
-def evaluate(network: Classifier, samples: Samples) -> tuple[Score, float]:
-    """Clean accuracy and mean cross-entropy of ``network`` in evaluation mode, which it is left in."""
-    network.eval()
-    correct, loss = 0, 0.0
-    for inputs, labels in zip(samples.inputs.split(EVALUATION_BATCH), samples.labels.split(EVALUATION_BATCH), strict=True):
-        logits = network(inputs)
-        correct += int((logits.argmax(1) == labels).sum())
-        loss += functional.cross_entropy(logits, labels, reduction="sum").item()
-    return Score(correct=correct, n=len(samples)), loss / len(samples)
-
-
-def _fit(network: Classifier, recipe: Recipe, splits: Splits, on_epoch: Callable[[Epoch], None]) -> int:
+def _fit(network: Classifier, objective: Objective, recipe: Recipe, splits: Splits, on_epoch: Callable[[Epoch], None]) -> int:
     """Trains ``network``, leaves the best epoch's weights in it, and returns that epoch's number."""
     spec = recipe.training
     optimiser = _optimiser(network, spec)
     best_rank, best_epoch, best_weights = (-1, 0.0), 0, {}
     for number in range(1, spec.epochs + 1):
         _set_learning_rate(optimiser, spec, number)
-        loss = _epoch(network, splits.train, spec, optimiser)
-        score, validation_loss = evaluate(network, splits.validation)
+        loss = _epoch(network, objective, splits.train, spec, optimiser, number)
+        score, validation_loss = objective.evaluate(splits.validation)
         if not (math.isfinite(loss) and math.isfinite(validation_loss)):
             message = (
                 f"recipe {recipe.name}: in epoch {number} of {spec.epochs} the loss is {loss}, on the validation split {validation_loss}"
@@ -158,19 +158,24 @@ def _fit(network: Classifier, recipe: Recipe, splits: Splits, on_epoch: Callable
         rank = (score.correct, -validation_loss)
         if rank > best_rank:
             best_rank, best_epoch, best_weights = rank, number, copy.deepcopy(network.state_dict())
-        on_epoch(Epoch(number, spec.epochs, loss, score, validation_loss))
+        on_epoch(Epoch(number, spec.epochs, loss, score, validation_loss, objective.counts))
     network.load_state_dict(best_weights)
     return best_epoch
 
 
-def _epoch(network: Classifier, samples: Samples, spec: TrainingSpec, optimiser: torch.optim.Optimizer) -> float:
+def _epoch(
+    network: Classifier, objective: Objective, samples: Samples, spec: TrainingSpec, optimiser: torch.optim.Optimizer, number: int
+) -> float:
     """One pass in random order; a last batch of one sample is left out, for batch norm has no variance there."""
     network.train()
     losses = []
-    for batch in torch.randperm(len(samples)).split(spec.batch_size):
+    batches = torch.randperm(len(samples)).split(spec.batch_size)
+    for index, batch in enumerate(batches):
         if len(batch) < 2:
             continue
-        loss = _loss(network, samples.inputs[batch], samples.labels[batch], spec)
+        inputs = _noisy(samples.inputs[batch], spec.input_noise, network.inputs)
+        loss = objective.loss(inputs, samples.labels[batch], number - 1 + index / len(batches))
+        loss = loss + spec.l1 * sum(weight.abs().sum() for weight in _weights(network))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -178,12 +183,8 @@ def _epoch(network: Classifier, samples: Samples, spec: TrainingSpec, optimiser:
     return math.fsum(losses) / len(losses) if losses else math.nan
 
 
-def _loss(network: Classifier, inputs: Tensor, labels: Tensor, spec: TrainingSpec) -> Tensor:
-    space = network.inputs
-    noise = spec.input_noise * (2.0 * torch.rand_like(inputs) - 1.0)
-    logits = network((inputs + noise).clamp(space.low, space.high))
-    loss = functional.cross_entropy(logits, labels, label_smoothing=spec.label_smoothing)
-    return loss + spec.l1 * sum(weight.abs().sum() for weight in _weights(network))
+def _noisy(inputs: Tensor, half_width: float, space: InputSpace) -> Tensor:
+    return (inputs + half_width * (2.0 * torch.rand_like(inputs) - 1.0)).clamp(space.low, space.high)
 
 
 def _weights(network: nn.Module) -> Iterator[Tensor]:

@@ -65,6 +65,34 @@ class TrainingSpec(Strict):
     input_noise: Annotated[float, Field(ge=0, le=1e30)] = 0.0
 
 
+class RobustSpec(Strict):
+    """Training through bounds: the loss is that of the worst margins in a box around each image.
+
+    Source: Shi et al. 2021 (weights, warm-up, regularisers); Gowal et al. 2018 (schedule, larger radius in training).
+
+    Attributes:
+        norm: of the ball that is certified.
+        epsilon: its radius, in input units; validation images certified there choose the best epoch.
+        stretch: the radius trained for, as a multiple of ``epsilon``.
+        warm_up_epochs: passes at radius 0.
+        ramp_epochs: passes after that, over which the radius grows linearly and the regularisers fade.
+        clean_weight: weight of the clean cross-entropy after the ramp; 1 before it.
+        tightness: weight of the regulariser against layers that widen bounds.
+        balance: weight of the regulariser against layers whose neurons are mostly on or mostly off.
+        weights: "interval" draws convolutions and linear layers so that widths neither grow nor fade; "default" keeps torch's.
+    """
+
+    norm: Literal["linf"]
+    epsilon: Annotated[float, Field(gt=0, le=1e30)]
+    stretch: Annotated[float, Field(ge=1, le=10)] = 1.0
+    warm_up_epochs: Annotated[int, Field(ge=0, le=10_000)]
+    ramp_epochs: Annotated[int, Field(ge=0, le=10_000)]
+    clean_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    tightness: Annotated[float, Field(ge=0, le=100)] = 0.5
+    balance: Annotated[float, Field(ge=0, le=100)] = 0.5
+    weights: Literal["interval", "default"] = "interval"
+
+
 def _static_or_table(value: Any) -> Any:
     """TOML has no null: the word "static" stands for a network without spikes."""
     if isinstance(value, str) and value != "static":
@@ -81,6 +109,7 @@ class Recipe(Strict):
         classes: names of the logits, label 0 first.
         architecture, semantics: the network.
         data, training: what it learns, and how.
+        robust: how it is made certifiable, if it is.
     """
 
     name: Name
@@ -90,16 +119,26 @@ class Recipe(Strict):
     semantics: Annotated[SemanticsSpec, BeforeValidator(_static_or_table)]
     data: DataSpec
     training: TrainingSpec
+    robust: RobustSpec | None = None
 
     @model_validator(mode="after")
     def _buildable(self) -> Recipe:
         check_parameters(self.architecture.name, self.architecture.parameters)
         return self
 
+    @model_validator(mode="after")
+    def _ramp_ends(self) -> Recipe:
+        if self.robust and (before := self.robust.warm_up_epochs + self.robust.ramp_epochs) >= self.training.epochs:
+            raise ValueError(f"robust: warm-up and ramp take {before} epochs of {self.training.epochs}, expected some left at full radius")
+        return self
+
     @property
     def sha256(self) -> str:
-        """Hash of the canonical JSON (all fields, defaults filled in): the same for the same training however the file is laid out."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """Hash of the canonical JSON (all fields, defaults filled in): the same for the same training however the file is laid out.
+
+        A table [robust] that is not there is left out.
+        """
+        return hashlib.sha256(self.model_dump_json(exclude={"robust"} if self.robust is None else None).encode()).hexdigest()
 
 
 def recipes() -> tuple[str, ...]:

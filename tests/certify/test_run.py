@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,3 +119,10 @@ def test_the_table_of_contents() -> None:
     assert all(getattr(certify, name) is not None for name in dir(certify))
     with pytest.raises(AttributeError, match="it offers"):
         certify.prove  # noqa: B018
+
+
+def test_no_module_hides_a_name() -> None:
+    """Importing a submodule sets its name on the package: none may have the name of something the package offers."""
+    folder = Path(certify.__file__).parent
+    modules = {path.stem for path in folder.glob("*.py")} | {path.name for path in folder.iterdir() if path.is_dir()}
+    assert not modules & set(dir(certify))

@@ -10,13 +10,14 @@ from neurocert.models.data.digits import Split, digits
 from neurocert.models.data.samples import require_fit
 from neurocert.models.training.recipe import load_recipe, recipes
 
-DIGITS = ("digits-flex-ann", "digits-flex-snn")
+DIGITS = ("digits-flex-ann", "digits-flex-ann-robust", "digits-flex-snn", "digits-flex-snn-robust")
+MNIST = ("mnist-conv-lif-robust", "mnist-flex-ann", "mnist-flex-ann-robust", "mnist-flex-snn")
 every_shipped = pytest.mark.parametrize("name", DIGITS)
 
 
 def test_what_is_there() -> None:
     assert shipped() == DIGITS
-    assert recipes() == (*DIGITS, "mnist-flex-ann", "mnist-flex-snn")
+    assert recipes() == (*DIGITS, *MNIST)
 
 
 @every_shipped

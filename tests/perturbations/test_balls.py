@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from neurocert.models.errors import InputError
-from neurocert.perturbations.balls import BALLS, Ball, L2Ball, LinfBall, ball
+from neurocert.perturbations.balls import BALLS, Ball, L1Ball, L2Ball, LinfBall, ball
 
 RADII = st.one_of(st.sampled_from([0.0, 1e-9, 0.1, 0.3, 1.0]), st.floats(1e-6, 2))
 DTYPES = st.sampled_from([torch.float32, torch.float64])
@@ -25,13 +25,15 @@ def exactly_inside(ball: Ball, point: Tensor, centre: Tensor) -> bool:
         return False
     distances = [abs(x - c) for x, c in zip(xs, cs, strict=True)]
     epsilon = Fraction(ball.epsilon)
-    return max(distances) <= epsilon if isinstance(ball, LinfBall) else sum(d * d for d in distances) <= epsilon**2
+    if isinstance(ball, LinfBall):
+        return max(distances) <= epsilon
+    return sum(distances) <= epsilon if isinstance(ball, L1Ball) else sum(d * d for d in distances) <= epsilon**2
 
 
 @st.composite
 def settings_of(draw: st.DrawFn) -> tuple[Ball, Tensor, torch.Generator]:
     """(ball, centres, generator)."""
-    kind, radius, clipped = draw(st.sampled_from([LinfBall, L2Ball])), draw(RADII), draw(st.booleans())
+    kind, radius, clipped = draw(st.sampled_from([LinfBall, L2Ball, L1Ball])), draw(RADII), draw(st.booleans())
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**20)))
     centres = torch.rand(3, 2, 3, generator=generator, dtype=draw(DTYPES))
     if draw(st.booleans()):
@@ -61,7 +63,8 @@ def test_points_of_the_set_are_in_it(given: tuple[Ball, Tensor, torch.Generator]
 def test_containment_is_never_claimed_wrongly(given: tuple[Ball, Tensor, torch.Generator]) -> None:
     """Points on the border, and a rounding step to either side."""
     ball, centres, _ = given
-    border = centres + ball.epsilon if isinstance(ball, LinfBall) else centres + ball.epsilon / math.sqrt(centres[0].numel())
+    length = {LinfBall: 1.0, L2Ball: math.sqrt(centres[0].numel()), L1Ball: float(centres[0].numel())}[type(ball)]
+    border = centres + ball.epsilon / length
     for points in (border, torch.nextafter(border, centres), torch.nextafter(border, border + 1)):
         claimed = ball.contains(points, centres).tolist()
         truth = [exactly_inside(ball, point, centre) for point, centre in zip(points, centres, strict=True)]
@@ -97,7 +100,7 @@ def test_linear_minimum_is_tight(norm: str) -> None:
     generator = torch.Generator().manual_seed(0)
     centres, rows = torch.rand(5, 7, generator=generator), torch.randn(3, 5, 7, generator=generator, dtype=torch.float64)
     found = ball(norm, 0.2).minimise_linear(rows, centres)
-    dual = rows.abs().sum(2) if norm == "linf" else rows.norm(dim=2)
+    dual = {"linf": rows.abs().sum(2), "l2": rows.norm(dim=2), "l1": rows.abs().amax(2)}[norm]
     expected = torch.einsum("rbn,bn->rb", rows, centres.double()) - 0.2 * dual
     assert bool((found <= expected).all()) and torch.allclose(found, expected, rtol=0, atol=1e-6)
 
@@ -108,15 +111,23 @@ def test_an_l2_ball_in_a_corner_is_bounded_by_what_is_left_of_it() -> None:
     assert -0.2 - 1e-6 <= float(found) <= -0.2
 
 
+def test_an_l1_ball_spends_its_budget_where_there_is_room() -> None:
+    """Only 0.1 of room for the steepest element: the rest of the budget goes to the next."""
+    found = L1Ball(0.3, 0.0, 1.0).minimise_linear(torch.tensor([[[4.0, -2.0, 1.0]]]).double(), torch.tensor([[0.1, 0.5, 0.5]]))
+    exact = (4 * 0.1 - 2 * 0.5 + 0.5) - (4 * 0.1 + 2 * 0.2)
+    assert exact - 1e-6 <= float(found) <= exact + 1e-7  # 0.1 is not a float32
+
+
 def test_steps_descend_the_fastest() -> None:
     gradient = torch.tensor([[3.0, -4.0, 0.0]])
     assert LinfBall(1.0).step(gradient, 0.5).tolist() == [[-0.5, 0.5, 0.0]]
     assert torch.allclose(L2Ball(1.0).step(gradient, 0.5), torch.tensor([[-0.3, 0.4, 0.0]]))
+    assert L1Ball(1.0).step(gradient, 0.5).tolist() == [[0.0, 0.5, 0.0]]
 
 
 def test_samples_differ_and_fill_the_set() -> None:
     generator, centres = torch.Generator().manual_seed(0), torch.full((200, 2), 0.5)
-    for kind in (LinfBall, L2Ball):
+    for kind in (LinfBall, L2Ball, L1Ball):
         moves = kind(0.25).sample(centres, generator) - centres
         assert float(moves.abs().max()) > 0.2 and len(torch.unique(moves, dim=0)) > 190
 
@@ -131,7 +142,7 @@ def test_clipping_intersects() -> None:
 
 @pytest.mark.parametrize("radius", [-0.1, math.nan, math.inf, True, "0.1", None])
 def test_bad_radii(radius: float) -> None:
-    for kind in (LinfBall, L2Ball):
+    for kind in (LinfBall, L2Ball, L1Ball):
         with pytest.raises(InputError, match="expected a finite number >= 0"):
             kind(radius)
 
@@ -143,5 +154,5 @@ def test_centres_outside_the_range_are_refused() -> None:
 
 
 def test_an_unknown_norm() -> None:
-    with pytest.raises(InputError, match="norm is 'l0', expected one of linf, l2"):
+    with pytest.raises(InputError, match="norm is 'l0', expected one of linf, l2, l1"):
         ball("l0", 0.1)

@@ -72,10 +72,16 @@ def apply_lines(a: Tensor, lines: Lines, mix: Tensor | None = None) -> tuple[Ten
     Returns:
         (coefficients on x (R, B, *shape), constant (R, B)).
     """
-    positive, negative = a.clamp(min=0), a.clamp(max=0)
     below, above = lines.below.mixed(mix), lines.above.mixed(mix)
-    constant = dot(positive, below.offset) + dot(negative, above.offset)
-    return positive * below.slope + negative * above.slope, constant
+    constant = _dot_unless_zero(a, below.offset, 1) + _dot_unless_zero(a, above.offset, -1)
+    return a * torch.where(a > 0, below.slope, above.slope), constant
+
+
+def _dot_unless_zero(a: Tensor, offset: Tensor, sign: int) -> Tensor:
+    """The dot product of the coefficients of one sign with offsets; many functions have none on one side."""
+    if not offset.requires_grad and not bool(offset.any()):
+        return a.new_zeros(a.shape[:2])
+    return dot(a.clamp(min=0) if sign > 0 else a.clamp(max=0), offset)
 
 
 def dot(a: Tensor, v: Tensor) -> Tensor:

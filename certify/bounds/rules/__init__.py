@@ -15,6 +15,7 @@ from neurocert.certify.bounds.rules import (
     shape,
     smooth,
     spike_train,
+    uncertain,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "shape",
     "smooth",
     "spike_train",
+    "uncertain",
 ]

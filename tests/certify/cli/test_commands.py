@@ -236,6 +236,16 @@ def test_train_writes_a_checkpoint_that_runs(certify: Certify, elsewhere: Path) 
     assert certify("run", "tiny.safetensors", *QUICK).code == OK
 
 
+def test_train_follows_the_table_robust(certify: Certify, elsewhere: Path) -> None:
+    robust = 'robust = { norm = "linf", epsilon = 0.05, warm_up_epochs = 0, ramp_epochs = 0 }\n'
+    (elsewhere / "robust.toml").write_text(RECIPE.replace('"tiny"', '"robust"') + robust)
+    assert certify("train", "robust.toml", "--out", "robust.safetensors").code == OK
+    (elsewhere / "plain.toml").write_text(RECIPE)
+    assert certify("train", "plain.toml", "--out", "plain.safetensors").code == OK
+    robust_hash, plain_hash = (load(elsewhere / f"{name}.safetensors").metadata.tensors_sha256 for name in ("robust", "plain"))
+    assert robust_hash != plain_hash
+
+
 def test_a_closed_pipe_ends_quietly() -> None:
     code = "from neurocert.certify.cli.main import main; main()"
     process = subprocess.Popen([sys.executable, "-c", code, "ls", "rules"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,7 @@ batch_size = 10
 optimiser = "sgd"
 learning_rate = 1
 """
+ROBUST = {"norm": "linf", "epsilon": 0.1, "warm_up_epochs": 0, "ramp_epochs": 1}
 
 
 def changed(change: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
@@ -82,6 +84,13 @@ def test_hash_is_of_the_content() -> None:
     assert Recipe.model_validate_json(recipe.model_dump_json()).sha256 == recipe.sha256
 
 
+def test_hash_of_a_recipe_without_bounds_knows_nothing_of_them() -> None:
+    """Checkpoints name the hash of their recipe; a table that is not there must not change it."""
+    recipe, robust = parse_recipe(STATIC.encode()), Recipe.model_validate(changed(put("robust", ROBUST)) | {"semantics": "static"})
+    assert recipe.sha256 == hashlib.sha256(recipe.model_dump_json().replace(',"robust":null', "").encode()).hexdigest()
+    assert robust.sha256 not in {recipe.sha256, Recipe.model_validate(changed(put("robust", ROBUST | {"epsilon": 0.2}))).sha256}
+
+
 def test_nothing_in_a_file_reaches_the_terminal_raw(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(STATIC.replace("name", '"\\u001b[2J\\n"', 1))
@@ -112,6 +121,13 @@ def test_file_by_its_path(tmp_path: Path) -> None:
         (put("classes", ["a"]), "classes: Tuple should have at least 2 items"),
         (put("semantics", "spiking"), r"semantics: got 'spiking', expected \"static\" or a table \[semantics.spiking\]"),
         (put("semantics", {"spiking": {"threshold": 1.0}}), "semantics.spiking.comparison: Field required"),
+        (put("robust", {"norm": "linf"}), "robust.epsilon: Field required"),
+        (put("robust", ROBUST | {"norm": "l2"}), "robust.norm: Input should be 'linf', got 'l2'"),
+        (put("robust", ROBUST | {"epsilon": 0.0}), "robust.epsilon: Input should be greater than 0, got 0.0"),
+        (put("robust", ROBUST | {"stretch": 0.5}), "robust.stretch: Input should be greater than or equal to 1, got 0.5"),
+        (put("robust", ROBUST | {"clean_weight": 1.5}), "robust.clean_weight: Input should be less than or equal to 1, got 1.5"),
+        (put("robust", ROBUST | {"radius": 0.1}), "robust.radius: Extra inputs are not permitted"),
+        (put("robust", ROBUST | {"ramp_epochs": 2}), "robust: warm-up and ramp take 2 epochs of 2, expected some left at full radius"),
         (put("architecture.name", "resnet"), "unknown architecture 'resnet'"),
         (put("architecture.parameters", {"blocks": [[2, 9]], "hidden": []}), "blocks.0.1: Input should be less than or equal to 8, got 9"),
     ],

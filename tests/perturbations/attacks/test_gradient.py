@@ -11,9 +11,9 @@ from neurocert.models.data.digits import digits
 from neurocert.models.errors import InputError
 from neurocert.perturbations.attacks import attack, attacks
 from neurocert.perturbations.attacks.gradient import FGSM, PGD, margins
-from neurocert.perturbations.balls import Ball, L2Ball, LinfBall
+from neurocert.perturbations.balls import Ball, L1Ball, L2Ball, LinfBall
 
-BALLS = (LinfBall(0.05, 0.0, 1.0), L2Ball(0.5, 0.0, 1.0))
+BALLS = (LinfBall(0.05, 0.0, 1.0), L2Ball(0.5, 0.0, 1.0), L1Ball(2.0, 0.0, 1.0))
 DATA = digits("test").take(range(8))
 
 
@@ -23,7 +23,7 @@ def searched(searcher: FGSM | PGD, network: nn.Module, ball: Ball, seed: int = 0
 
 
 @pytest.mark.parametrize("name", ["digits-flex-ann", "digits-flex-snn"])
-@pytest.mark.parametrize("ball", BALLS, ids=["linf", "l2"])
+@pytest.mark.parametrize("ball", BALLS, ids=["linf", "l2", "l1"])
 @pytest.mark.parametrize("searcher", [FGSM(), PGD(steps=4, restarts=2)], ids=["fgsm", "pgd"])
 def test_what_an_attack_returns(searcher: FGSM | PGD, ball: Ball, name: str) -> None:
     network = load(name).network

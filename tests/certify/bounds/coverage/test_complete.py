@@ -27,7 +27,7 @@ def module(path: Path) -> ModuleType:
 def met() -> set[Any]:
     """Module classes and functions in the graphs of this folder's cases, and what the first layers' tests name themselves."""
     first = module(HERE.parent / "test_layers.py")
-    found = {layer for layers, _ in first.CASES.values() for layer in layers} | set(first.SPIKES)
+    found = {layer for layers, _ in first.CASES.values() for layer in layers} | set(first.LEARNED_ELSEWHERE)
     for path in (HERE / "test_cases.py", HERE / "test_networks.py"):
         for shape, build in module(path).CASES.values():
             network = build().eval()

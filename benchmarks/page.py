@@ -1,0 +1,97 @@
+"""Writes docs/benchmarks.md from the results of the other scripts: no figure stands there that was not measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Generated from benchmarks/results/*.json by `python benchmarks/page.py`; a test holds it up to date. Brackets are 95 %
+Clopper-Pearson intervals. Targets that are missed are printed as missed.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([HEAD, *_training(), *_spiking(), *_soundness(), *_peers()]) + "\n"
+
+
+def _read(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    versions = machine["versions"]
+    return f"{machine['processor']}, {machine['threads']} thread, load {machine['load']}, torch {versions['torch']}"
+
+
+def _training() -> Iterator[str]:
+    found = _read("training")
+    yield "## Networks trained through bounds\n"
+    yield f"`benchmarks/training.py`, {_machine(found['machine'])}. Test images; certified by intervals.\n"
+    yield "| network | epsilon | clean | under PGD | certified | goal | training, CPU minutes |\n|---|---|---|---|---|---|---|"
+    for name, row in found["rows"].items():
+        met = "met" if row["certified_interval"]["share"] >= row["goal"] else "missed"
+        shares = " | ".join(_share(row[key]) for key in ("clean", "pgd", "certified_interval"))
+        yield f"| {name} | {row['epsilon']:g} | {shares} | {row['goal']:.0%} {met} | {row['training_cpu_minutes']} |"
+    yield ""
+
+
+def _share(share: dict[str, Any]) -> str:
+    lower, upper = share["clopper_pearson_95"]
+    return f"{share['count']}/{share['n']} = {100 * share['share']:.1f} % [{100 * lower:.1f}, {100 * upper:.1f}]"
+
+
+def _spiking() -> Iterator[str]:
+    found = _read("spiking")
+    yield "## What each idea certifies on a spiking network\n"
+    yield f"`benchmarks/spiking.py`, 64-64-64-10 on 8x8 digits, {_machine(found['machine'])}.\n"
+    yield "| T | epsilon | way | certified | mean bound | CPU seconds |\n|---|---|---|---|---|---|"
+    for row in found["rows"]:
+        lower, upper = row["interval_95"]
+        share = f"{row['certified']}/{row['n']} [{100 * lower:.1f}, {100 * upper:.1f}]"
+        yield f"| {row['T']} | {row['epsilon']:g} | {row['way']} | {share} | {row['mean_bound']:.3f} | {row['cpu_seconds']:.2f} |"
+    yield ""
+
+
+def _soundness() -> Iterator[str]:
+    found = _read("soundness")
+    first, last = found["seeds"]
+    yield "## Soundness\n"
+    yield (
+        f"`benchmarks/soundness.py`: {found['triples']:,} (network, set, point) triples of {found['networks']:,} random networks "
+        f"(seeds {first} to {last}), every bound of every output compared without tolerance: **{found['violations']} violations**. "
+        f"torch {found['machine']['torch']}, {found['cpu_seconds']:.0f} CPU seconds.\n"
+    )
+
+
+def _peers() -> Iterator[str]:
+    yield "## Beside auto_LiRPA\n\n`benchmarks/peers.py`; times are ratios of one run, below 1 where ours is faster.\n"
+    yield "| case | target | met | time ratio | width ratio to intervals | n | machine |\n|---|---|---|---|---|---|---|"
+    for name, case in _read("peers").items():
+        parts = {key: value for key, value in case.items() if key.startswith("epsilon ")} or {"": case}
+        for part, row in parts.items():
+            title = f"{name}{', ' + part if part else ''}"
+            met, width = "yes" if row["met"] else "**no**", _number(row.get("width ratio"))
+            yield f"| {title} | {case['target']} | {met} | {_time_ratio(row)} | {width} | {case['n']} | {_machine(case)} |"
+    yield ""
+
+
+def _time_ratio(row: dict[str, Any]) -> str:
+    ratio = row.get("time ratio")
+    if ratio is None and "auto_LiRPA seconds" in row:
+        ratio = row["seconds"] / row["auto_LiRPA seconds"]
+    return _number(ratio)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

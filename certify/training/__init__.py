@@ -1,0 +1,1 @@
+"""Training through bounds: networks that learn to be certifiable."""

@@ -1,0 +1,118 @@
+"""Interval bounds of a network while it is trained: the engine's own rules on the live weights, with gradients.
+
+Everything is computed in the network's float32 and rounding is not accounted for: these bounds teach, they prove nothing.
+Certificates always come from ``neurocert.certify.bounds``.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from neurocert.certify.bounds.call import Call
+from neurocert.certify.bounds.graph import Graph, Value, capture
+from neurocert.certify.bounds.interval import Box, Interval
+from neurocert.certify.bounds.relaxations.lines import dot
+from neurocert.certify.errors import UnsupportedLayer
+from neurocert.certify.training.layers import Band, Layer, evaluate, interval, rule_of, switch_of, with_statistics_of
+
+
+@dataclass(frozen=True)
+class LiveGraph:
+    """A network that is being trained, and its graph.
+
+    Attributes:
+        graph: as captured once, in evaluation mode; only its structure is used.
+        layers: of each node, by its name: the network's own, which training changes.
+    """
+
+    graph: Graph
+    layers: dict[str, Layer]
+
+
+@dataclass(frozen=True)
+class LiveBounds:
+    """What a pass over a batch found.
+
+    Attributes:
+        logits: (B, classes) at the centres.
+        margins: (B, classes) lower bounds of f_y - f_j over the boxes; 0 at j = y.
+        input: bounds of the first layer's output (the normalised input where there is one).
+        neurons: for each layer that switches neurons on and off, bounds of its input minus the threshold.
+    """
+
+    logits: Tensor
+    margins: Tensor
+    input: Interval
+    neurons: tuple[Interval, ...]
+
+
+def live_graph(network: nn.Module, input_shape: tuple[int, ...]) -> LiveGraph:
+    """Captures a network, in whatever mode it is.
+
+    Raises:
+        UnsupportedLayer: layers that cannot be bounded or trained through, before anything is computed.
+    """
+    graph = capture(copy.deepcopy(network).eval(), input_shape)
+    for node in graph.nodes:
+        if isinstance(node.layer, Call) and any(isinstance(item, Tensor) for item in node.layer.arguments):
+            raise UnsupportedLayer(f"{node.path} computes with a tensor outside any layer, which training would not follow", "use a layer")
+    layers = {node.name: node.layer if isinstance(node.layer, Call) else network.get_submodule(node.path) for node in graph.nodes}
+    return LiveGraph(graph, layers)
+
+
+def live_bounds(live: LiveGraph, inputs: Tensor, box: Box, labels: Tensor) -> LiveBounds:
+    """Bounds of the margins over a box around each input; differentiable, through spikes by their surrogate.
+
+    Batch norm in training mode takes the statistics of the centres, for the bounds too (Shi et al. 2021).
+
+    Args:
+        inputs: (B, *shape) centres.
+        box: (lower, upper), each (B, *shape).
+        labels: (B,).
+    """
+    graph, neurons = live.graph, []
+    acting: dict[str, Layer] = {}
+    points: dict[Value, Tensor] = {graph.input: inputs}
+    bounds: dict[Value, Interval] = {graph.input: Band(*box)}
+    for node in graph.nodes:
+        layer, at = live.layers[node.name], tuple(points[source] for source in node.inputs)
+        within = tuple(bounds[source] for source in node.inputs)
+        if switch := switch_of(layer):
+            threshold = switch.threshold(layer)
+            neurons.append(Band(within[0].lower - threshold, within[0].upper - threshold))
+        acting[node.name] = with_statistics_of(layer, at)
+        points.update(zip(node.outputs, evaluate(layer, at), strict=True))
+        bounds.update(zip(node.outputs, interval(acting[node.name], within), strict=True))
+    margins = _lower_margins(graph, acting, bounds, labels)
+    return LiveBounds(points[graph.output], margins, bounds[graph.nodes[0].outputs[0]], tuple(neurons))
+
+
+def _lower_margins(graph: Graph, layers: dict[str, Layer], bounds: dict[Value, Interval], labels: Tensor) -> Tensor:
+    """(B, classes): f_y - f_j merged with the last affine layers, then minimised over the intervals where these begin."""
+    identity = torch.eye(graph.shape(graph.output)[0], dtype=bounds[graph.output].lower.dtype)
+    pending = {graph.output: identity[labels] - identity[:, None]}
+    terms = []
+    for node in reversed(graph.nodes):
+        outputs = tuple(pending.pop(output, None) for output in node.outputs)
+        given = [(output, a) for output, a in zip(node.outputs, outputs, strict=True) if a is not None]
+        layer = layers[node.name]
+        rule = rule_of(layer)
+        if given and rule.affine:
+            back, constant = rule.linear(layer, rule.relax(layer, tuple(bounds[source] for source in node.inputs)), outputs)
+            terms.append(constant)
+            for source, a in zip(node.inputs, back, strict=True):
+                if a is not None:
+                    pending[source] = pending[source] + a if source in pending else a
+        else:
+            terms += [_least(a, bounds[output]) for output, a in given]
+    terms += [_least(a, bounds[value]) for value, a in pending.items()]
+    return torch.stack([term.expand(terms[-1].shape) for term in terms]).sum(0).T
+
+
+def _least(a: Tensor, over: Interval) -> Tensor:
+    """The least value of a . x on an interval; (R, B)."""
+    return dot(a, over.centre) - dot(a.abs(), over.radius)
