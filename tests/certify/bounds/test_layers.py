@@ -115,7 +115,7 @@ CASES: dict[str, tuple[tuple[Any, ...], Callable[[], nn.Module]]] = {
     "plastic flex": ((), lambda: nn.Sequential(PlasticFlex(2, 3, (4, 4), stride=2), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 2))),
 }
 LEARNED_ELSEWHERE = (Fire, SpikeTrain, Uncertain)
-"""Met by the tests of spiking layers below and of weight sets; that every registered layer is met somewhere, ``coverage/test_complete.py`` sees to."""
+"""Met by the tests below and those of weight sets; ``coverage/test_complete.py`` sees to it that every layer is met somewhere."""
 
 
 def weights(network: nn.Module, seed: int, scale: float) -> nn.Module:
