@@ -66,19 +66,19 @@ def _step_interval(call: Call, inputs: Inputs) -> tuple[Box, ...]:
     return ((seen.nan_to_num(torch.inf).amin(0), seen.nan_to_num(-torch.inf).amax(0)),)
 
 
-def _step_relax(call: Call, inputs: Inputs) -> tuple[Lines, tuple[Box, ...], Box]:
+def _step_relax(call: Call, inputs: Inputs) -> tuple[Lines, tuple[Box, Box]]:
     """Lines in d over its range, which is widened by the rounding of the difference unless decided without it."""
     ((al, au), (bl, bu)), step = _sides(call, inputs), _step(call)
     slack = own_radius(1, magnitude(al, au) + magnitude(bl, bu))
     lower = torch.where(al > bu, (al - bu - slack).clamp(min=1e-300), torch.where(al == bu, 0.0, al - bu - slack))
     upper = torch.where(au < bl, (au - bl + slack).clamp(max=-1e-300), torch.where(au == bl, 0.0, au - bl + slack))
-    return step_lines(step.left, step.at, step.right, lower, upper), ((al, au), (bl, bu)), _step_interval(call, inputs)[0]
+    return step_lines(step.left, step.at, step.right, lower, upper), ((al, au), (bl, bu))
 
 
 def _step_linear(call: Call, relaxation: Any, coefficients: Coefficients, mix: Tensor | None = None) -> tuple[Coefficients, Tensor]:
     (a,) = coefficients
     assert a is not None
-    lines, boxes, _ = relaxation
+    lines, boxes = relaxation
     on_difference, constant = apply_lines(a, lines, mix)
     arguments = call.arguments if len(boxes) == len(call.arguments) and call.target not in HEAVISIDE else (call.arguments[0], None)
     back: list[Tensor] = []

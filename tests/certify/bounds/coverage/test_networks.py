@@ -14,7 +14,7 @@ from torch.nn import functional
 from neurocert.certify.testing.conformance import conforms
 from neurocert.certify.testing.strategies import balls, centres, spiking
 from neurocert.models.layers.cuba_lif import CubaLIF
-from neurocert.models.layers.plastic_flex import MaskActivation, PlasticFlex
+from neurocert.models.layers.plastic_flex import MaskActivation, MaskRouting, PlasticFlex
 from neurocert.models.layers.readout import LeakyIntegrator
 from neurocert.models.layers.recurrent_lif import RecurrentLIF
 from neurocert.models.semantics import EulerLeak, FactorLeak, Spiking
@@ -235,3 +235,37 @@ def test_pooled_values_that_tie_with_a_binary_mask(seed: int) -> None:
     points = torch.randint(-4, 5, (2, 2, 4, 4), generator=torch.Generator().manual_seed(seed)) / 4
     for radius in (0.0, 0.25):
         conforms(network, points, LinfBall(radius), seed=seed)
+
+
+class Mirrored(nn.Module):
+    """One routed value: P = x, C = -x."""
+
+    def __init__(self, threshold: float) -> None:
+        super().__init__()
+        self.routing = MaskRouting(1, 1, 1, "binary")
+        self.routing.threshold.data.fill_(threshold)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.routing(-x, x)
+
+
+@pytest.mark.parametrize("distance", [0.0, 2.0**-24, -(2.0**-24), 2.0**-20, -(2.0**-20)])
+def test_pooled_values_within_rounding_of_a_binary_mask(distance: float) -> None:
+    conforms(Mirrored(1.0 - distance).eval(), torch.ones(1, 1, 1, 1), LinfBall(0.0))
+
+
+class Compared(nn.Module):
+    def __init__(self, comparison: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.comparison = comparison
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.comparison(x, 0.25).float() - 0.5 * self.comparison(x[:, :1], x).float()
+
+
+@pytest.mark.parametrize("comparison", [torch.gt, torch.ge, torch.lt, torch.le])
+@pytest.mark.parametrize(
+    "ball", [LinfBall(0.0), LinfBall(0.5, -1.0, 0.25), LinfBall(0.5, 0.25, 1.0)], ids=["tie", "tie above", "tie below"]
+)
+def test_comparisons_that_tie(comparison: Callable[..., Tensor], ball: LinfBall) -> None:
+    conforms(Compared(comparison).eval(), torch.full((1, 3), 0.25), ball)
