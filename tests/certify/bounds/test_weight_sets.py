@@ -14,7 +14,8 @@ from neurocert import certify
 from neurocert.certify.bounds.graph import capture
 from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import InputSet, Propagation
-from neurocert.certify.bounds.weights import Uncertain, with_uncertain_weights
+from neurocert.certify.bounds.uncertain import Uncertain
+from neurocert.certify.bounds.weights import with_uncertain_weights
 from neurocert.certify.errors import InputError, UnsupportedLayer
 from neurocert.certify.testing.conformance import arithmetic_of
 from neurocert.certify.testing.strategies import spiking
