@@ -11,15 +11,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
-
-from neurocert.certify.bounds.rules.normalisation import variance
-
-fx.wrap("variance")
 
 Build = Callable[..., Any]
 Refuses = Callable[..., str | None]
+
+
+@fx.wrap
+def variance(centred: Tensor, original: Tensor, axes: Sequence[int]) -> Tensor:
+    """The mean of ``centred`` squared over ``axes``, kept as dimensions of size 1.
+
+    Args:
+        centred: ``original`` minus its mean.
+        original: what a one-pass algorithm would read; its size decides what rounding can do.
+        axes: counted from the end.
+    """
+    return (centred * centred).mean(tuple(axes), keepdim=True)
 
 
 def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:

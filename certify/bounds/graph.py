@@ -15,7 +15,7 @@ from torch.fx.proxy import TraceError
 
 from neurocert.certify.bounds.call import Call, Slot
 from neurocert.certify.bounds.compositions import COMPOSITIONS
-from neurocert.certify.bounds.recording import Recording, record
+from neurocert.certify.bounds.recording import Recording, record, require_same
 from neurocert.certify.bounds.registry import layer_name, rule_for
 from neurocert.certify.errors import InputError, UnsupportedLayer
 
@@ -131,6 +131,8 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Graph:
         raise UnsupportedLayer("the forward pass draws random numbers, expected a deterministic network")
     graph = _graph(traced, _recorded(traced, input_shape), torch.Size(input_shape))
     nodes = [replace(node, problem=tracer.refused.get(node.path) or tracer.refused.get(node.name) or node.problem) for node in graph.nodes]
+    if all(node.problem is None for node in nodes):
+        require_same(double, traced, input_shape)
     return replace(graph, nodes=tuple(nodes))
 
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from neurocert.certify.bounds.call import BatchSize, Repeated
 from neurocert.certify.errors import UnsupportedLayer
 
 BATCHES = (2, 3)
+SAME = 1e-6
+"""How far a captured network may be from the network: rounding alone stays far below."""
 QUERIES = ("size", "dim", "ndimension", "new_zeros", "new_ones", "new_full", torch.zeros_like, torch.ones_like, torch.full_like)
 """Methods and functions that ask for a tensor's shape or type only."""
 QUERIED = ("shape", "dtype", "device", "ndim")
@@ -43,12 +45,36 @@ def record(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> Recording:
     fixed = _fixed(traced.graph)
     first = _Recorder(traced, input_shape, BATCHES[0])
     calls = [step for step in traced.graph.nodes if step in fixed and step.op != "get_attr"]
+    if changed := [step.name for step in calls if step in first.changed]:
+        raise UnsupportedLayer(f"{', '.join(changed)} changes a constant or the network's own state in place")
     second = _Recorder(traced, input_shape, BATCHES[1]) if calls else first
     constants = {step.name: _settled(step, first.env[step], second.env[step]) for step in traced.graph.nodes if step in fixed}
     steps = [step for step in traced.graph.nodes if step not in fixed and step.op != "output"]
     shapes = {step.name: tuple(value.shape[1:] for value in _tensors(first.env[step])) for step in steps}
     several = frozenset(step.name for step in steps if isinstance(first.env[step], tuple | list))
     return Recording(shapes, several, constants, _problems(steps, first))
+
+
+def require_same(network: nn.Module, traced: fx.GraphModule, input_shape: tuple[int, ...]) -> None:
+    """Refuses a trace that computes something else than the network: a trace sees ``x += 1`` as a new tensor, the network changes x.
+
+    Raises:
+        UnsupportedLayer: outputs that differ at a random input, or a network that changes itself.
+    """
+    point = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    state = [*network.parameters(), *network.buffers()]
+    versions = [tensor._version for tensor in state]
+    with torch.no_grad():
+        computed, followed = network(point.clone()), traced(point.clone())
+    if versions != [tensor._version for tensor in state]:
+        raise UnsupportedLayer("the forward pass changes the network's own state in place")
+    if not isinstance(computed, Tensor) or computed.shape != followed.shape:
+        raise UnsupportedLayer("the network returns something else than one tensor")
+    if not torch.allclose(computed.double(), followed.double(), rtol=SAME, atol=SAME, equal_nan=True):
+        raise UnsupportedLayer(
+            "what was captured computes something else than the network",
+            "operations in place, such as `x += y`, on a tensor that is read again elsewhere cannot be followed",
+        )
 
 
 class _Recorder(fx.Interpreter):

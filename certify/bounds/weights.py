@@ -29,8 +29,10 @@ def with_uncertain_weights(graph: Graph, names: Collection[str]) -> Graph:
     made: dict[str, Uncertain] = {}
     parameters: dict[str, Parameter] = {}
     problems: list[str] = []
+    read: set[str] = set()
     for node in graph.nodes:
         own = _own(node, names)
+        read.update(own)
         if not own:
             nodes.append(node)
         elif not isinstance(node.layer, SUPPORTED):
@@ -42,8 +44,10 @@ def with_uncertain_weights(graph: Graph, names: Collection[str]) -> Graph:
                 nodes.append(source)
             uncertain = made.setdefault(node.path, Uncertain(node.layer))
             inputs = source.outputs[0] if source is not node else node.inputs[0]
-            read = [_parameter(parameters, node, kind) for kind in ("weight", "bias")]
-            nodes.append(replace(node, layer=uncertain, inputs=(inputs, *(parameter.value for parameter in read))))
+            pair = [_parameter(parameters, node, kind) for kind in ("weight", "bias")]
+            nodes.append(replace(node, layer=uncertain, inputs=(inputs, *(parameter.value for parameter in pair))))
+    if unread := sorted(set(names) - read):
+        problems.append(f"{', '.join(unread)} (read by functions, not by layers)")
     if problems:
         unique = list(dict.fromkeys(problems))
         raise UnsupportedLayer(

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from neurocert.certify.bounds.call import Call
+from neurocert.certify.bounds.compositions import variance
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.lines import Lines, apply_lines
 from neurocert.certify.bounds.relaxations.smooth import extremes, smooth_lines
 from neurocert.certify.bounds.rules.smooth import SQUARE
-
-
-def variance(centred: Tensor, original: Tensor, axes: Sequence[int]) -> Tensor:
-    """The mean of ``centred`` squared over ``axes``, kept as dimensions of size 1.
-
-    Args:
-        centred: ``original`` minus its mean.
-        original: what a one-pass algorithm would read; its size decides what rounding can do.
-        axes: counted from the end.
-    """
-    return (centred * centred).mean(tuple(axes), keepdim=True)
 
 
 def _count(call: Call, x: Tensor) -> int:

@@ -12,7 +12,6 @@ from torch import nn
 from neurocert.certify.bounds.compositions import COMPOSITIONS
 from neurocert.certify.bounds.graph import trace
 from neurocert.certify.bounds.registry import layer_name, rules
-from neurocert.certify.bounds.uncertain import Uncertain
 
 HERE = Path(__file__).parent
 
@@ -28,8 +27,7 @@ def module(path: Path) -> ModuleType:
 def met() -> set[Any]:
     """Module classes and functions in the graphs of this folder's cases, and what the first layers' tests name themselves."""
     first = module(HERE.parent / "test_layers.py")
-    found = {layer for layers, _ in first.CASES.values() for layer in layers} | set(first.SPIKES)
-    found.add(Uncertain)  # what uncertain weights turn a layer into; met in test_weight_sets.py
+    found = {layer for layers, _ in first.CASES.values() for layer in layers} | set(first.LEARNED_ELSEWHERE)
     for path in (HERE / "test_cases.py", HERE / "test_networks.py"):
         for shape, build in module(path).CASES.values():
             network = build().eval()
