@@ -53,7 +53,9 @@ class WeightBox:
         for pattern in self.names:
             if pattern not in WeightBox.names and not any(fnmatchcase(name, pattern) for name in known):
                 raise InputError(f"weights: no parameter matches {pattern!r}", f"the network has {', '.join(known)}")
-        chosen = {name: value for name, value in known.items() if any(fnmatchcase(name, pattern) for pattern in self.names)}
+        chosen: dict[str, Tensor] = {
+            name: value for name, value in known.items() if any(fnmatchcase(name, pattern) for pattern in self.names)
+        }
         for name, value in network.named_parameters(remove_duplicate=False):
             twin = next((first for first, other in chosen.items() if other is value and first != name), None)
             if twin is not None:
