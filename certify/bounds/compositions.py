@@ -148,9 +148,10 @@ def _refuses_attention(*arguments: Any, **keywords: Any) -> str | None:
     return "drops weights at random or groups queries" if given.get("dropout_p") or given.get("enable_gqa") else None
 
 
-def _refuses_batch_norm(x: Any, running_mean: Any, *arguments: Any, **keywords: Any) -> str | None:
-    training = keywords.get("training", arguments[3] if len(arguments) > 3 else False)
-    return "its output depends on the batch" if training or running_mean is None else None
+def _refuses_batch_norm(*arguments: Any, **keywords: Any) -> str | None:
+    training = keywords.get("training", arguments[5] if len(arguments) > 5 else False)
+    mean = keywords.get("running_mean", arguments[1] if len(arguments) > 1 else None)
+    return "its output depends on the batch" if training or mean is None else None
 
 
 def _refuses_instance_norm(layer: Any, *arguments: Any) -> str | None:

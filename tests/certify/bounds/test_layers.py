@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurocert.certify.bounds.spike_train import SpikeTrain
-from neurocert.certify.bounds.weights import Uncertain
+from neurocert.certify.bounds.uncertain import Uncertain
 from neurocert.certify.testing.conformance import conforms
 from neurocert.certify.testing.strategies import balls, centres, spiking
 from neurocert.models.layers.lif import LIF, Fire

@@ -27,7 +27,7 @@ class Of(nn.Module):
     def __init__(self, shape: tuple[int, ...], function: Callable[..., Tensor], *constants: tuple[int, ...]) -> None:
         super().__init__()
         self.before, self.function = nn.Linear(shape[-1], shape[-1]), function
-        self.constants = nn.ParameterList(torch.empty(size) for size in constants)
+        self.constants = nn.ParameterList(torch.zeros(size) for size in constants)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.function(self.before(x), *self.constants)

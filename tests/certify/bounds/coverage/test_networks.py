@@ -30,7 +30,7 @@ class Of(nn.Module):
     def __init__(self, shape: tuple[int, ...], function: Callable[..., Tensor], *constants: tuple[int, ...]) -> None:
         super().__init__()
         self.before, self.function = nn.Linear(shape[-1], shape[-1]), function
-        self.constants = nn.ParameterList(torch.empty(size) for size in constants)
+        self.constants = nn.ParameterList(torch.zeros(size) for size in constants)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.function(self.before(x), *self.constants)
@@ -52,8 +52,8 @@ class VisionTransformer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patches, self.token = nn.Conv2d(1, 4, 2, 2), nn.Parameter(torch.empty(1, 1, 4))
-        self.positions = nn.Parameter(torch.empty(1, 5, 4))
+        self.patches, self.token = nn.Conv2d(1, 4, 2, 2), nn.Parameter(torch.zeros(1, 1, 4))
+        self.positions = nn.Parameter(torch.zeros(1, 5, 4))
         self.norms = nn.ModuleList(nn.LayerNorm(4) for _ in range(3))
         self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
         self.perceptron = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Dropout(), nn.Linear(8, 4))
@@ -92,9 +92,9 @@ class Normed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.before, self.weight = nn.Conv2d(2, 2, 1), nn.Parameter(torch.empty(2))
-        self.register_buffer("mean", torch.empty(2))
-        self.register_buffer("running_var", torch.empty(2))
+        self.before, self.weight = nn.Conv2d(2, 2, 1), nn.Parameter(torch.zeros(2))
+        self.register_buffer("mean", torch.zeros(2))
+        self.register_buffer("running_var", torch.zeros(2))
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.batch_norm(self.before(x), self.mean, self.running_var, self.weight).relu()
