@@ -304,7 +304,7 @@ def weights(network: nn.Module, seed: int, scale: float) -> nn.Module:
 
 @pytest.mark.parametrize("case", CASES)
 @given(data=st.data(), ball=balls(), seed=st.integers(0, 2**16), scale=st.sampled_from([0.3, 1.0, 3.0]), double=st.booleans())
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_bounds_hold(case: str, data: st.DataObject, ball: Ball, seed: int, scale: float, double: bool) -> None:
     shape, build = CASES[case]
     network, points = weights(build(), seed, scale), data.draw(centres(shape))

@@ -178,7 +178,7 @@ def weights(network: nn.Module, seed: int, scale: float) -> nn.Module:
 
 @pytest.mark.parametrize("case", CASES)
 @given(data=st.data(), ball=balls(), seed=st.integers(0, 2**16), scale=st.sampled_from([0.3, 1.0]), double=st.booleans())
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_bounds_hold(case: str, data: st.DataObject, ball: Ball, seed: int, scale: float, double: bool) -> None:
     shape, build = CASES[case]
     network, points = weights(build(), seed, scale), data.draw(centres(shape))
@@ -214,7 +214,7 @@ class Cells(nn.Module):
     seed=st.integers(0, 2**16),
     double=st.booleans(),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_bounds_of_spiking_cells_hold(
     semantics: Spiking, synapse: FactorLeak | EulerLeak, ball: Ball, points: Tensor, seed: int, double: bool
 ) -> None:
