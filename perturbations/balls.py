@@ -18,6 +18,8 @@ from neurocert.models.errors import InputError
 
 UNIT_ROUNDOFF = 2.0**-53
 """Of the float64 in which every bound below is computed."""
+SMALLEST_RADIUS, LARGEST_RADIUS = 1e-100, 1e30
+"""Between these no square underflows or overflows in float64, and no step overflows in float32."""
 DUAL_BISECTIONS = 24
 PROJECTION_BISECTIONS = 40
 TITLES = {"linf": "L-infinity", "l2": "L2", "l1": "L1"}
@@ -33,7 +35,7 @@ class Ball(ABC):
     Batches are (B, *shape); every method treats the samples of a batch separately.
 
     Attributes:
-        epsilon: radius, in input units; finite and not negative.
+        epsilon: radius, in input units; 0, or from ``SMALLEST_RADIUS`` to ``LARGEST_RADIUS``.
         low, high: the input range; infinite where a network declares none.
     """
 
@@ -43,13 +45,10 @@ class Ball(ABC):
     norm: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.epsilon, bool)
-            or not isinstance(self.epsilon, int | float)
-            or not math.isfinite(self.epsilon)
-            or self.epsilon < 0
-        ):
-            raise InputError(f"epsilon is {self.epsilon!r}, expected a finite number >= 0", "epsilon is a radius in input units")
+        is_number = isinstance(self.epsilon, int | float) and not isinstance(self.epsilon, bool)
+        if not (is_number and (self.epsilon == 0 or SMALLEST_RADIUS <= self.epsilon <= LARGEST_RADIUS)):
+            expected = f"expected 0 or a number from {SMALLEST_RADIUS:g} to {LARGEST_RADIUS:g}"
+            raise InputError(f"epsilon is {self.epsilon!r}, {expected}", "epsilon is a radius in input units")
         if not self.low < self.high:
             raise InputError(f"input range is [{self.low}, {self.high}], expected low < high")
 
