@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from neurocert.models.errors import InputError
 
@@ -236,8 +237,8 @@ class L1Ball(Ball):
         room = torch.where(a > 0, down, up)
         order = a.abs().expand_as(room).argsort(2, descending=True)
         sizes, rooms = a.abs().expand_as(room).gather(2, order), room.gather(2, order)
-        spent = (rooms.cumsum(2) < self.epsilon).sum(2, keepdim=True).clamp(max=a.shape[2] - 1)
-        price = sizes.gather(2, spent)
+        spent = (rooms.cumsum(2) < self.epsilon).sum(2, keepdim=True)
+        price = functional.pad(sizes, (0, 1)).gather(2, spent)  # 0 where there is less room than budget
         gain = price[..., 0] * self.epsilon + (rooms * (sizes - price).clamp(min=0.0)).sum(2)
         return at_centre - gain * (1 + 8 * (a.shape[2] + 8) * UNIT_ROUNDOFF) - 4 * UNIT_ROUNDOFF * (at_centre.abs() + gain)
 
