@@ -40,19 +40,20 @@ class Arithmetic:
     largest: float
     statement: str
 
-    def radius(self, operations: int, magnitude: Tensor) -> Tensor:
-        """How far the network's own rounding can move a value.
+    def radius(self, operations: int, magnitude: Tensor, own_operations: int = 0) -> Tensor:
+        """How far the network's own rounding, and ours, can move a value.
 
         Args:
             operations: roundings met by each value; 0 for an exact operation.
             magnitude: sum |w||x|, or what bounds every intermediate result.
+            own_operations: roundings of our float64.
 
         Raises:
             NumericalFailure: values that may overflow, or too many roundings for a first-order bound.
         """
-        if not bool((magnitude <= self.largest).all()):
+        if magnitude.numel() and not float(magnitude.detach().amax()) <= self.largest:
             raise NumericalFailure(f"values up to {float(magnitude.max()):g} may overflow {self.name}")
-        return _radius(self.unit, operations, magnitude)
+        return (magnitude + FLOOR).mul_(_share(self.unit, operations) + _share(OWN_UNIT, own_operations))
 
 
 REAL = Arithmetic(
@@ -91,7 +92,7 @@ def arithmetic(name: str) -> Arithmetic:
 
 def own_radius(operations: int, magnitude: Tensor) -> Tensor:
     """How far our own float64 rounding can move a value, ``operations`` and ``magnitude`` as in ``Arithmetic.radius``."""
-    return _radius(OWN_UNIT, operations, magnitude)
+    return (magnitude + FLOOR) * _share(OWN_UNIT, operations)
 
 
 def magnitude(lower: Tensor, upper: Tensor) -> Tensor:
@@ -104,7 +105,7 @@ def product_magnitude(x: Tensor, y: Tensor) -> Tensor:
     return (x + FLOOR) * (y + FLOOR)
 
 
-def _radius(unit: float, operations: int, magnitude: Tensor) -> Tensor:
+def _share(unit: float, operations: int) -> float:
     if operations * unit > LARGEST_GAMMA:
         raise NumericalFailure(f"{operations} roundings of {unit:g} are too many for a useful error bound")
-    return FIRST_ORDER * operations * unit * (magnitude + FLOOR)
+    return FIRST_ORDER * operations * unit

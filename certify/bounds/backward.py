@@ -158,9 +158,10 @@ class Backward:
                 return self._charges[value]
             longest = max(shape.numel() for shape in (*node.shapes, *(self.graph.shape(source) for source in node.inputs)))
             roundings = _rule(node).rounding(node.layer, self._inputs(node))
-            for output, rounding in zip(node.outputs, roundings, strict=True):
-                network, own = radii(self.arithmetic, rounding, longest + 8)
-                self._charges[output] = network + own + self._own_charge(output)
+            for output, declared in zip(node.outputs, roundings, strict=True):
+                rounding = declared or Rounding(0, self.bounds[output].magnitude)
+                charge = self.arithmetic.radius(rounding.operations, rounding.magnitude, rounding.operations + longest + 8)
+                self._charges[output] = charge + self._own_charge(output)
         return self._charges[value]
 
     def _own_charge(self, value: Value) -> Tensor:
@@ -214,11 +215,6 @@ class _Slices(Mapping[Value, Interval]):
 
     def __len__(self) -> int:
         return len(self._bounds)
-
-
-def radii(arithmetic: Arithmetic, rounding: Rounding, extra: int) -> tuple[Tensor, Tensor]:
-    """(the network's, our own) rounding of a value; ``extra`` counts our own further operations on it."""
-    return arithmetic.radius(rounding.operations, rounding.magnitude), own_radius(rounding.operations + extra, rounding.magnitude)
 
 
 def _rule(node: Node) -> Rule:

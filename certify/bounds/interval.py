@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neurocert.certify.bounds.arithmetic import magnitude
 from neurocert.certify.errors import NumericalFailure
 
 Box = tuple[Tensor, Tensor]
@@ -30,13 +29,13 @@ class Interval:
             raise NumericalFailure(f"bounds of shapes {tuple(self.lower.shape)} and {tuple(self.upper.shape)}")
         if not bool((self.lower <= self.upper).all()):
             raise NumericalFailure("a lower bound that is not at most its upper bound (or is NaN)")
-        if not (bool(torch.isfinite(self.lower).all()) and bool(torch.isfinite(self.upper).all())):
+        if self.lower.numel() and not (float(self.lower.detach().amin()) > -torch.inf and float(self.upper.detach().amax()) < torch.inf):
             raise NumericalFailure("an infinite bound")
 
     @property
     def magnitude(self) -> Tensor:
         """max |x|."""
-        return magnitude(self.lower, self.upper)
+        return torch.maximum(-self.lower, self.upper)
 
     @property
     def centre(self) -> Tensor:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from neurocert.certify.bounds.arithmetic import Arithmetic
-from neurocert.certify.bounds.backward import Backward, InputSet, radii
+from neurocert.certify.bounds.backward import Backward, InputSet
 from neurocert.certify.bounds.graph import Graph, Node, Value
-from neurocert.certify.bounds.interval import Interval
-from neurocert.certify.bounds.registry import Rule, rule_for
+from neurocert.certify.bounds.interval import Box, Interval
+from neurocert.certify.bounds.registry import Rounding, Rule, rule_for
 from neurocert.certify.bounds.window import Window, tiles
 from neurocert.perturbations.balls import LinfBall
 
@@ -90,9 +90,15 @@ class Propagation:
         rule = _rule(node)
         inputs = tuple(self.bounds[value] for value in node.inputs)
         boxes, roundings = rule.interval(node.layer, inputs), rule.rounding(node.layer, inputs)
-        for value, (lower, upper), rounding in zip(node.outputs, boxes, roundings, strict=True):
-            network, own = radii(self.arithmetic, rounding, 0)
-            self.bounds[value] = Interval(lower - (network + own), upper + (network + own))
+        for value, box, rounding in zip(node.outputs, boxes, roundings, strict=True):
+            self.bounds[value] = self._widened(box, rounding)
+
+    def _widened(self, box: Box, rounding: Rounding | None) -> Interval:
+        """By the network's rounding and by ours."""
+        if rounding is None or not rounding.operations:
+            return Interval(*box)
+        radius = self.arithmetic.radius(rounding.operations, rounding.magnitude, rounding.operations)
+        return Interval(box[0] - radius, box[1] + radius)
 
     def _refine(self, node: Node) -> None:
         rule = _rule(node)

@@ -24,12 +24,16 @@ class Rounding:
     """How the network's evaluation of one output rounds.
 
     Attributes:
-        operations: roundings each element meets; 0 where the operation is exact.
+        operations: roundings each element meets; 0 where the operation is exact (see also ``EXACT``).
         magnitude: (B, *shape), bounds every intermediate result of the element.
     """
 
     operations: int
     magnitude: Tensor
+
+
+EXACT = None
+"""In place of a ``Rounding``: every element of the output is an element of the inputs, or a constant, as it is."""
 
 
 def _never(layer: Any, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
@@ -53,7 +57,7 @@ class Rule:
         linear: (layer, relaxation, coefficients (R, B or 1, *shape) on each output or None) -> (coefficients on each
             input, constant (R, B or 1)), such that for all inputs in the intervals
             sum_k A_k . y_k >= sum_i A'_i . x_i + constant.
-        rounding: (layer, input intervals) -> one ``Rounding`` per output.
+        rounding: (layer, input intervals) -> one ``Rounding``, or ``EXACT``, per output.
         affine: the linear rule is an identity, so it holds without any bound on the inputs.
         loses: the interval rule forgets how the elements of its inputs depend on one another, so linear bounds of its
             outputs help; never true of a function of one element.
@@ -73,7 +77,7 @@ class Rule:
     interval: Callable[[Any, Inputs], tuple[Box, ...]]
     relax: Callable[[Any, Inputs], Any]
     linear: Callable[..., tuple[Coefficients, Tensor]]
-    rounding: Callable[[Any, Inputs], tuple[Rounding, ...]]
+    rounding: Callable[[Any, Inputs], tuple[Rounding | None, ...]]
     affine: bool = False
     loses: bool = False
     mixes: bool = False

@@ -220,10 +220,14 @@ def mask_at_the_centre(patch: Patch) -> None:
     patch.setattr(plastic_flex, "routing_bounds", lambda mask, c, p: true(mask, c, Interval(p.centre, p.centre)))
 
 
+def far_end_forgotten(patch: Patch) -> None:
+    """The hard sigmoid's parabola is looked at from one end of its range."""
+    patch.setattr(routing.HardSigmoidRange, "ends", property(lambda self: ((self.lower, self.mask(self.lower)),) * 2))
+
+
 def vertex_forgotten(patch: Patch) -> None:
-    """Of the hard sigmoid's candidates, the first only."""
-    true = routing.HardSigmoidMask._candidates
-    patch.setattr(routing.HardSigmoidMask, "_candidates", lambda self, *given: true(self, *given)[:1])
+    """The hard sigmoid's parabola is taken to have its extremes at the ends."""
+    patch.setattr(routing.HardSigmoidRange, "straight", property(lambda self: (self.lower, self.lower)))
 
 
 def bias_forgotten(patch: Patch) -> None:
@@ -287,7 +291,7 @@ def mccormick_without_corner(patch: Patch) -> None:
 
 def rounding_forgotten(patch: Patch) -> None:
     """Neither the network's rounding nor our own is charged."""
-    patch.setattr(arithmetic, "_radius", lambda unit, operations, magnitude: torch.zeros_like(magnitude))
+    patch.setattr(arithmetic, "_share", lambda unit, operations: 0.0)
     patch.setattr(backward, "CONSTANT_SLACK", 0.0)
 
 
@@ -300,7 +304,8 @@ BUGS: dict[str, tuple[str, Ball, Plant]] = {
     "average of too few": ("average", LINF, rule(nn.AvgPool2d, interval=interval_shrunk(0.25))),
     "maximum's plane too low": ("pool", LINF, plane_too_low),
     "mask at the centre": ("routing", LINF, mask_at_the_centre),
-    "vertex forgotten": ("flex", LINF, vertex_forgotten),
+    "far end forgotten": ("flex", LINF, far_end_forgotten),
+    "vertex forgotten": ("routing", LINF, vertex_forgotten),
     "fires only well above": ("spikes", LINF, fires_only_above),
     "reset forgotten": ("spikes", LINF, no_reset),
     "soft reset forgotten": ("soft", LINF, no_reset),

@@ -1,14 +1,16 @@
 """y = m(P) C + (1 - m(P)) P: a mix of two branches whose mask depends on one of them.
 
 For a fixed P, y is affine in C. So over a box of (C, P) every extreme of y - alpha C - beta P is attained at an end of
-C's interval, and along P a function of one variable remains, whose extremes ``Mask`` knows. Any slopes alpha and beta
+C's interval, and along P a function of one variable remains, whose extremes ``Range`` knows. Any slopes alpha and beta
 therefore come with sound (for the hard sigmoid: exact) offsets; the tie between mask and pooling branch is never lost.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 
 import torch
@@ -17,6 +19,8 @@ from torch import Tensor
 from neurocert.certify.bounds.arithmetic import FLOOR
 from neurocert.certify.bounds.interval import Interval
 
+CACHED = 2**15
+"""Elements of a feature map that are worked on at a time."""
 PIECES = 8
 """Subdivisions of P's interval where the mask is a sigmoid."""
 SIGMOID_CURVATURE = 0.0963
@@ -39,12 +43,8 @@ class Mask(ABC):
         """m(P), in [0, 1]."""
 
     @abstractmethod
-    def least(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        """A lower bound of m(P) (C - P) + P - slope P over P in [lower, upper], for a fixed C."""
-
-    @abstractmethod
-    def greatest(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        """An upper bound of the same."""
+    def over(self, lower: Tensor, upper: Tensor) -> Range:
+        """What can be said of y while P is in [lower, upper]."""
 
     def constant(self, lower: Tensor, upper: Tensor) -> Tensor:
         """Where the mask is the same all over [lower, upper]."""
@@ -53,62 +53,146 @@ class Mask(ABC):
     def mix(self, convolved: Tensor, pooled: Tensor) -> Tensor:
         return self(pooled) * (convolved - pooled) + pooled
 
+    def of(self, channels: slice) -> Mask:
+        """The mask of some of the channels."""
+        parts = {name: value[channels] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: value for name, value in parts.items() if name in self.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Range(ABC):
+    """Extremes of y - slope P = m(P) (C - P) + P - slope P over P in [lower, upper], for one C; ``slope`` None is 0."""
+
+    lower: Tensor
+    upper: Tensor
+
+    @abstractmethod
+    def least(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
+        """A lower bound."""
+
+    @abstractmethod
+    def greatest(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
+        """An upper bound."""
+
 
 @dataclass(frozen=True)
 class HardSigmoidMask(Mask):
-    """phi(z) = clip(z / 6 + 1 / 2, 0, 1): on its linear part y is a parabola in P, whose vertex and kinks are known."""
+    """phi(z) = clip(z / 6 + 1 / 2, 0, 1)."""
 
     def __call__(self, pooled: Tensor) -> Tensor:
         return ((self.scale * pooled + self.shift) / 6 + 0.5).clamp(0.0, 1.0)
 
-    def least(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        return self._candidates(convolved, slope, lower, upper).amin(0)
+    def over(self, lower: Tensor, upper: Tensor) -> Range:
+        return HardSigmoidRange(lower, upper, self)
 
-    def greatest(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        return self._candidates(convolved, slope, lower, upper).amax(0)
 
-    def _candidates(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        """The function at every point where an extreme can lie: ends, kinks, and the vertex of the linear part's parabola
-        (a P + b)(C - P) + P - slope P, at P = (a C - b + 1 - slope) / (2 a)."""
-        a, b = self.scale / 6, self.shift / 6 + 0.5
-        divisor = torch.where(a == 0, 1.0, a)
-        kinks = [(-b / divisor).expand_as(lower), ((1 - b) / divisor).expand_as(lower)]
-        vertex = (a * convolved - b + 1 - slope) / (2 * divisor)
-        vertex = vertex.clamp(torch.minimum(*kinks), torch.maximum(*kinks))
-        points = torch.stack([lower, upper, *(point.clamp(lower, upper) for point in (*kinks, vertex))])
-        return self.mix(convolved, points) - slope * points
+@dataclass(frozen=True)
+class HardSigmoidRange(Range):
+    """On the mask's linear part y is a parabola in P, whose vertex is known, and so are the kinks."""
+
+    mask: HardSigmoidMask
+
+    @cached_property
+    def ends(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """(P, m(P)) at both ends."""
+        return (self.lower, self.mask(self.lower)), (self.upper, self.mask(self.upper))
+
+    @cached_property
+    def line(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(a, b, divisor) of m(P) = a P + b between the kinks; the divisor is a, or 1 where a is 0."""
+        a = self.mask.scale / 6
+        return a, self.mask.shift / 6 + 0.5, torch.where(a == 0, 1.0, a)
+
+    @cached_property
+    def kinks(self) -> tuple[Tensor, Tensor]:
+        """Where the mask reaches 0, and 1."""
+        _, b, divisor = self.line
+        return -b / divisor, (1 - b) / divisor
+
+    @cached_property
+    def bent(self) -> tuple[Tensor, Tensor] | None:
+        """Which kinks lie inside; None if none does."""
+        inside = [(self.lower < kink) & (kink < self.upper) for kink in self.kinks]
+        return (inside[0], inside[1]) if any(bool(where.any()) for where in inside) else None
+
+    @cached_property
+    def straight(self) -> tuple[Tensor, Tensor]:
+        """The part of [lower, upper] between the kinks; a point beside it where there is none."""
+        low, high = torch.minimum(*self.kinks), torch.maximum(*self.kinks)
+        return torch.minimum(torch.maximum(low, self.lower), self.upper), torch.maximum(torch.minimum(high, self.upper), self.lower)
+
+    def least(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
+        return self._extreme(torch.minimum, torch.inf, convolved, slope)
+
+    def greatest(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
+        return self._extreme(torch.maximum, -torch.inf, convolved, slope)
+
+    def _extreme(self, better: Callable[[Tensor, Tensor], Tensor], never: float, convolved: Tensor, slope: Tensor | None) -> Tensor:
+        """The best of the ends, the kinks inside, and the vertex of (a P + b)(C - P) + P - slope P, at
+        P = C / 2 + (1 - b - slope) / (2 a)."""
+        a, b, divisor = self.line
+        best = better(*(_tilted(mask * (convolved - end) + end, slope, end) for end, mask in self.ends))
+        if self.bent:
+            (off, on), (at_off, at_on) = self.kinks, self.bent
+            best = better(best, torch.where(at_off, _tilted(off, slope, off), never))
+            best = better(best, torch.where(at_on, _tilted(convolved, slope, on), never))
+        vertex = convolved / 2 + (1 - b if slope is None else 1 - b - slope) / (2 * divisor)
+        vertex = vertex.clamp(*self.straight)
+        mask = (a * vertex + b).clamp_(0.0, 1.0)
+        return better(best, _tilted(mask * (convolved - vertex) + vertex, slope, vertex))
+
+
+def _tilted(value: Tensor, slope: Tensor | None, pooled: Tensor) -> Tensor:
+    return value if slope is None else value - slope * pooled
 
 
 @dataclass(frozen=True)
 class SigmoidMask(Mask):
-    """phi = the logistic sigmoid: y is smooth in P, and lies within h^2 / 8 max |y''| of its chord on a piece of width h."""
+    """phi = the logistic sigmoid."""
 
     def __call__(self, pooled: Tensor) -> Tensor:
         return torch.sigmoid(self.scale * pooled + self.shift)
 
-    def least(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        return torch.maximum(*self._pieces(convolved, slope, lower, upper, sign=1)).amin(0)
+    def over(self, lower: Tensor, upper: Tensor) -> Range:
+        return SigmoidRange(lower, upper, self)
 
-    def greatest(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        return -torch.maximum(*self._pieces(convolved, slope, lower, upper, sign=-1)).amin(0)
 
-    def _pieces(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor, sign: int) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class SigmoidRange(Range):
+    """y is smooth in P, and lies within h^2 / 8 max |y''| of its chord on a piece of width h."""
+
+    mask: SigmoidMask
+
+    @cached_property
+    def grid(self) -> tuple[Tensor, Tensor]:
+        """(P, m(P)) at the ends of the pieces."""
+        points = torch.stack([self.lower + (self.upper - self.lower) * (k / PIECES) for k in range(PIECES)] + [self.upper])
+        return points, self.mask(points)
+
+    def least(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
+        return torch.maximum(*self._pieces(convolved, slope, sign=1)).amin(0)
+
+    def greatest(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
+        return -torch.maximum(*self._pieces(convolved, slope, sign=-1)).amin(0)
+
+    def _pieces(self, convolved: Tensor, slope: Tensor | None, sign: int) -> tuple[Tensor, Tensor]:
         """Two lower bounds of sign * (y - slope P) on each piece: chord minus curvature, and the four corners."""
-        grid = torch.stack([lower + (upper - lower) * (k / PIECES) for k in range(PIECES)] + [upper])
+        grid, masks = self.grid
         start, end = grid[:-1], grid[1:]
-        values = sign * (self.mix(convolved, grid) - slope * grid)
-        distance = torch.maximum((convolved - lower).abs(), (convolved - upper).abs())
-        curvature = SIGMOID_CURVATURE * self.scale**2 * distance + 0.5 * self.scale.abs()
+        values = sign * _tilted(masks * (convolved - grid) + grid, slope, grid)
+        distance = torch.maximum((convolved - self.lower).abs(), (convolved - self.upper).abs())
+        curvature = SIGMOID_CURVATURE * self.mask.scale**2 * distance + 0.5 * self.mask.scale.abs()
         by_curvature = torch.minimum(values[:-1], values[1:]) - (end - start) ** 2 / 8 * curvature
-        corners = [mask * convolved + (1 - mask) * pooled for mask, pooled in product((self(start), self(end)), (start, end))]
-        tilt = torch.minimum(-sign * slope * start, -sign * slope * end)
-        by_corners = (sign * torch.stack(corners)).amin(0) + tilt
+        corners = [mask * convolved + (1 - mask) * pooled for mask, pooled in product((masks[:-1], masks[1:]), (start, end))]
+        by_corners = (sign * torch.stack(corners)).amin(0)
+        if slope is not None:
+            by_corners = by_corners + torch.minimum(-sign * slope * start, -sign * slope * end)
         return by_curvature, by_corners
 
 
 @dataclass(frozen=True)
 class BinaryMask(Mask):
-    """phi(z) = 1[z > 0]: y is C where the mask is on and P where it is off, two straight lines that overlap where it may be either.
+    """phi(z) = 1[z > 0].
 
     Attributes:
         blur: |z| up to blur (|scale| |P| + terms) may have either sign in a computed network.
@@ -121,31 +205,43 @@ class BinaryMask(Mask):
     def __call__(self, pooled: Tensor) -> Tensor:
         return (self.scale * pooled + self.shift > 0).to(pooled.dtype)
 
+    def over(self, lower: Tensor, upper: Tensor) -> Range:
+        return BinaryRange(lower, upper, self)
+
     def constant(self, lower: Tensor, upper: Tensor) -> Tensor:
-        on, off, _ = self._regions(lower, upper)
+        on, off, _ = BinaryRange(lower, upper, self).regions
         return ~(on & off)
 
-    def least(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        return self._values(convolved, slope, lower, upper, torch.inf).amin(0)
 
-    def greatest(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-        return self._values(convolved, slope, lower, upper, -torch.inf).amax(0)
+@dataclass(frozen=True)
+class BinaryRange(Range):
+    """y is C where the mask is on and P where it is off, two straight lines that overlap where it may be either."""
 
-    def _values(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor, nothing: float) -> Tensor:
+    mask: BinaryMask
+
+    def least(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
+        return self._values(convolved, slope, torch.inf).amin(0)
+
+    def greatest(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
+        return self._values(convolved, slope, -torch.inf).amax(0)
+
+    def _values(self, convolved: Tensor, slope: Tensor | None, nothing: float) -> Tensor:
         """y - slope P at the ends of where the mask may be on, and of where it may be off."""
-        on, off, edges = self._regions(lower, upper)
-        on_ends = [torch.where(on, convolved - slope * end, nothing) for end in (edges[0], edges[1])]
-        off_ends = [torch.where(off, end - slope * end, nothing) for end in (edges[2], edges[3])]
+        on, off, edges = self.regions
+        on_ends = [torch.where(on, _tilted(convolved, slope, end), nothing) for end in (edges[0], edges[1])]
+        off_ends = [torch.where(off, _tilted(end, slope, end), nothing) for end in (edges[2], edges[3])]
         return torch.stack(on_ends + off_ends)
 
-    def _regions(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    @cached_property
+    def regions(self) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
         """(may be on, may be off, (first P on, last P on, first P off, last P off)); the mask goes on with P where scale > 0."""
-        error = self.blur * (self.scale.abs() * torch.maximum(lower.abs(), upper.abs()) + self.terms + FLOOR)
-        ends = (self.scale * lower + self.shift, self.scale * upper + self.shift)
+        mask, lower, upper = self.mask, self.lower, self.upper
+        error = mask.blur * (mask.scale.abs() * torch.maximum(lower.abs(), upper.abs()) + mask.terms + FLOOR)
+        ends = (mask.scale * lower + mask.shift, mask.scale * upper + mask.shift)
         on, off = torch.maximum(*ends) > -error, torch.minimum(*ends) <= error
-        divisor = torch.where(self.scale == 0, 1.0, self.scale)
-        goes_on, goes_off = ((-self.shift - error) / divisor).clamp(lower, upper), ((-self.shift + error) / divisor).clamp(lower, upper)
-        rising, falling = (self.scale > 0).expand_as(lower), (self.scale < 0).expand_as(lower)
+        divisor = torch.where(mask.scale == 0, 1.0, mask.scale)
+        goes_on, goes_off = ((-mask.shift - error) / divisor).clamp(lower, upper), ((-mask.shift + error) / divisor).clamp(lower, upper)
+        rising, falling = (mask.scale > 0).expand_as(lower), (mask.scale < 0).expand_as(lower)
         edges = (
             torch.where(rising, goes_on, lower),
             torch.where(falling, goes_on, upper),
@@ -178,27 +274,32 @@ def fixed_planes(mask: Tensor, batch: int) -> Planes:
 
 
 def routing_bounds(mask: Mask, convolved: Interval, pooled: Interval) -> tuple[Tensor, Tensor]:
-    """Bounds of y over a box of (C, P): y increases with C, so C sits at an end."""
-    zero = torch.zeros_like(pooled.lower)
-    return (
-        mask.least(convolved.lower, zero, pooled.lower, pooled.upper),
-        mask.greatest(convolved.upper, zero, pooled.lower, pooled.upper),
-    )
+    """Bounds of y over a box of (C, P): y increases with C, so C sits at an end. A few channels at a time, which stay in the cache."""
+    channels = max(1, CACHED // pooled.lower[:, :1].numel())
+    ends = []
+    for start in range(0, pooled.lower.shape[1], channels):
+        part = slice(start, start + channels)
+        over = mask.of(part).over(pooled.lower[:, part], pooled.upper[:, part])
+        ends.append((over.least(convolved.lower[:, part]), over.greatest(convolved.upper[:, part])))
+    lower, upper = zip(*ends, strict=True)
+    return torch.cat(lower, 1), torch.cat(upper, 1)
 
 
 def routing_planes(mask: Mask, convolved: Interval, pooled: Interval) -> Planes:
     """Of nine candidate slopes (the mask at three points, the secant in P at three values of C), the planes best at the centre."""
-    centre_c, centre_p = convolved.centre, pooled.centre
+    centre_c, centre_p, over = convolved.centre, pooled.centre, mask.over(pooled.lower, pooled.upper)
     alphas = [mask(point) for point in (pooled.lower, centre_p, pooled.upper)]
     betas = [_secant(mask, point, pooled) for point in (convolved.lower, centre_c, convolved.upper)]
     lower, upper = [], []
-    for alpha, beta in product(alphas, betas):
-        ends = [(end, alpha * end) for end in (convolved.lower, convolved.upper)]
-        below = torch.minimum(*(mask.least(end, beta, pooled.lower, pooled.upper) - part for end, part in ends))
-        above = torch.maximum(*(mask.greatest(end, beta, pooled.lower, pooled.upper) - part for end, part in ends))
-        level = alpha * centre_c + beta * centre_p
-        lower.append((alpha, beta, below, -(level + below)))
-        upper.append((alpha, beta, above, level + above))
+    for beta in betas:
+        extremes = [(over.least(end, beta), over.greatest(end, beta)) for end in (convolved.lower, convolved.upper)]
+        for alpha in alphas:
+            parts = [alpha * end for end in (convolved.lower, convolved.upper)]
+            below = torch.minimum(*(least - part for (least, _), part in zip(extremes, parts, strict=True)))
+            above = torch.maximum(*(greatest - part for (_, greatest), part in zip(extremes, parts, strict=True)))
+            level = alpha * centre_c + beta * centre_p
+            lower.append((alpha, beta, below, -(level + below)))
+            upper.append((alpha, beta, above, level + above))
     return Planes(_least(lower), _least(upper))
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from neurocert.certify.bounds.call import Call, options
 from neurocert.certify.bounds.interval import Box
-from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
+from neurocert.certify.bounds.registry import EXACT, Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.lines import Lines, apply_lines
 from neurocert.certify.bounds.relaxations.piecewise import Function, corners, piecewise_linear_lines
 from neurocert.certify.bounds.relaxations.s_shaped import sigmoid_lines
@@ -44,7 +44,9 @@ def _register_piecewise(
         function, breakpoints = pieces(layer)
         return piecewise_linear_lines(function, breakpoints, inputs[0].lower, inputs[0].upper)
 
-    def rounding(layer: Any, inputs: Inputs) -> tuple[Rounding, ...]:
+    def rounding(layer: Any, inputs: Inputs) -> tuple[Rounding | None, ...]:
+        if not operations(layer):
+            return (EXACT,)
         function, breakpoints = pieces(layer)
         lower, upper = inputs[0].lower, inputs[0].upper
         size = function(corners(lower, upper, breakpoints)).abs().amax(0)

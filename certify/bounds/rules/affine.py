@@ -18,6 +18,10 @@ from neurocert.certify.bounds.window import Window, by_element
 from neurocert.models.layers.normalise import Normalise
 from neurocert.models.layers.plastic_flex import ChannelAlignment
 
+SHORT, ROUNDED_UP = 2**12, 1 + 2.0**-10
+"""A float32 sum of at most SHORT products that are not negative is at least its exact value over ROUNDED_UP, however it is computed."""
+CACHED = 2**16
+"""Elements of a weight matrix that are worked on at a time."""
 MANY, SMALL_MATRIX = 2, 2**17
 """A convolution's transpose is applied as a dense matrix to at least MANY times as many rows as it has, if it is that small."""
 
@@ -33,6 +37,7 @@ class AffineMap:
         offset: b, broadcastable to an output; 0 without bias.
         offset_magnitude: bounds b and every intermediate result of computing it.
         operations: roundings that meet one output.
+        magnitude: x -> at least |W| x, a little more if that is faster; None for ``absolute``.
     """
 
     forward: Callable[[Tensor], Tensor]
@@ -41,6 +46,7 @@ class AffineMap:
     offset: Tensor
     offset_magnitude: Tensor
     operations: int
+    magnitude: Callable[[Tensor], Tensor] | None = None
 
 
 def register_affine(
@@ -72,7 +78,9 @@ def register_affine(
     def rounding(module: Any, inputs: Inputs) -> tuple[Rounding, ...]:
         affine = describe(module, inputs[0].lower.shape[1:])
         operations = affine.operations + 8 if affine.operations else 0
-        return (Rounding(operations, affine.absolute(inputs[0].magnitude + FLOOR) + affine.offset_magnitude),)
+        size = inputs[0].magnitude
+        flushed = FLOOR * (float(size.detach().amax()) if size.numel() else 0.0)
+        return (Rounding(operations, (affine.magnitude or affine.absolute)(size + FLOOR) + affine.offset_magnitude + flushed),)
 
     register(Rule(layers, statement, source, interval, relax, linear, rounding, affine=True, loses=loses, local=local, refuses=refuses))
 
@@ -101,15 +109,16 @@ def by_differentiation(
     return AffineMap(function, absolute or function, transpose, zero, zero, operations)
 
 
-def sizes(weight: Tensor) -> Tensor:
-    """|W|, above what a machine may take for zero."""
-    return weight.abs() + FLOOR
-
-
 def _linear_map(layer: nn.Linear | Call, shape: torch.Size) -> AffineMap:
     given = _parameters(layer)
     weight, bias = given["weight"], _bias(given["bias"], given["weight"])
-    return AffineMap(lambda x: x @ weight.T, lambda x: x @ sizes(weight).T, lambda a: a @ weight, bias, bias.abs(), max(weight.shape) + 1)
+    return AffineMap(lambda x: x @ weight.T, lambda x: _sized(x, weight), lambda a: a @ weight, bias, bias.abs(), max(weight.shape) + 1)
+
+
+def _sized(x: Tensor, weight: Tensor) -> Tensor:
+    """x |W|^T, a few rows of W at a time, which stay in the cache."""
+    rows = max(1, CACHED // weight.shape[1])
+    return torch.cat([x @ part.abs().T for part in weight.split(rows)], -1)
 
 
 def _parameters(layer: Any) -> dict[str, Any]:
@@ -138,7 +147,7 @@ def _named_padding_map(weight: Tensor, bias: Tensor, shape: torch.Size, given: d
         return convolution(x, kernel, None, given["stride"], given["padding"], given["dilation"], given["groups"])
 
     terms = max(weight[0].numel(), weight.shape[0] // given["groups"] * weight[0, 0].numel())
-    linear = by_differentiation(lambda x: convolve(x, weight), shape, terms + 1, lambda x: convolve(x, sizes(weight)))
+    linear = by_differentiation(lambda x: convolve(x, weight), shape, terms + 1, lambda x: convolve(x, weight.abs()))
     return replace(linear, offset=bias, offset_magnitude=bias.abs())
 
 
@@ -177,7 +186,15 @@ def convolution_map(
         return (a.flatten(1) @ matrix[0]).unflatten(1, shape)
 
     terms = max(weight[0].numel(), weight.shape[0] // groups * weight[0, 0].numel())
-    return AffineMap(lambda x: convolve(x, weight), lambda x: convolve(x, sizes(weight)), transpose, bias, bias.abs(), terms + 1)
+
+    def magnitude(x: Tensor) -> Tensor:
+        """In float32, rounded up, unless that might overflow."""
+        size = weight.abs()
+        if terms > SHORT or float(x.detach().amax()) * float(size.detach().amax()) * terms > 1e37:
+            return convolve(x, size)
+        return convolve(x.float(), size.float()).double() * ROUNDED_UP
+
+    return AffineMap(lambda x: convolve(x, weight), lambda x: convolve(x, weight.abs()), transpose, bias, bias.abs(), terms + 1, magnitude)
 
 
 def _convolution_window(layer: Any, window: Window, shapes: tuple[torch.Size, ...]) -> tuple[Call, Window] | None:
@@ -213,7 +230,7 @@ def _normalise_map(layer: Normalise, shape: torch.Size) -> AffineMap:
 
 
 def _diagonal(scale: Tensor, offset: Tensor, offset_magnitude: Tensor, operations: int) -> AffineMap:
-    return AffineMap(lambda x: x * scale, lambda x: x * sizes(scale), lambda a: a * scale, offset, offset_magnitude, operations)
+    return AffineMap(lambda x: x * scale, lambda x: x * (scale.abs() + FLOOR), lambda a: a * scale, offset, offset_magnitude, operations)
 
 
 def _bias(bias: Tensor | None, weight: Tensor) -> Tensor:

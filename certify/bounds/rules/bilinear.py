@@ -16,7 +16,7 @@ from neurocert.certify.bounds.relaxations.bilinear import Pair, matmul_bounds, m
 from neurocert.certify.bounds.relaxations.lines import Lines, apply_lines
 from neurocert.certify.bounds.relaxations.piecewise import piecewise_linear_lines
 from neurocert.certify.bounds.relaxations.smooth import extremes, smooth_lines
-from neurocert.certify.bounds.rules.affine import SOURCE, AffineMap, by_differentiation, register_affine, sizes
+from neurocert.certify.bounds.rules.affine import SOURCE, AffineMap, by_differentiation, register_affine
 from neurocert.certify.bounds.rules.arithmetic import DIVISIONS, PRODUCTS, constant_of, operands, refuses_pair, summed_to
 from neurocert.certify.bounds.rules.smooth import RECIPROCAL
 from neurocert.certify.errors import NumericalFailure
@@ -115,7 +115,7 @@ def _constant_matmul_map(call: Call, shape: torch.Size) -> AffineMap:
         return lambda x: apply(Call(call.target, arguments, {}), x)
 
     weights = next(constant_of(argument) for argument in call.arguments if not isinstance(argument, Slot))
-    return by_differentiation(with_weights(lambda w: w), shape, max(*shape, *weights.shape) + 1, with_weights(sizes))
+    return by_differentiation(with_weights(lambda w: w), shape, max(*shape, *weights.shape) + 1, with_weights(torch.abs))
 
 
 def _refuses_constant_matmul(call: Call, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:

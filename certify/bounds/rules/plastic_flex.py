@@ -73,8 +73,9 @@ def _rounding(layer: MaskRouting, inputs: Inputs) -> tuple[Rounding, ...]:
     if layer.activation == "frozen":
         return (Rounding(4, layer.stored.abs() * convolved + (1 + layer.stored.abs()) * pooled),)
     scale, _, terms = _logits(layer)
+    convolved, pooled, terms = (value.amax((-2, -1), keepdim=True) for value in (convolved, pooled, terms))  # of each channel: it is small
     logits = scale.abs() * pooled + terms
-    return (Rounding(LOGIT_ROUNDINGS, (convolved + pooled) * (1 + LIPSCHITZ[layer.activation] * logits)),)
+    return (Rounding(LOGIT_ROUNDINGS, ((convolved + pooled) * (1 + LIPSCHITZ[layer.activation] * logits)).expand_as(inputs[0].lower)),)
 
 
 def _refine(layer: MaskRouting, inputs: Inputs) -> tuple[Tensor | None, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -13,7 +14,7 @@ from torch.nn import functional
 
 from neurocert.certify.bounds.call import Call, Slot, options
 from neurocert.certify.bounds.interval import Box
-from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
+from neurocert.certify.bounds.registry import EXACT, Coefficients, Inputs, Rule, register
 from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.bounds.relaxations.maximum import maximum_planes
 from neurocert.certify.bounds.window import Window
@@ -99,20 +100,24 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _pool(layer: Any, x: Tensor) -> Tensor:
+    """Maxima over columns, then over rows: much faster than a pooling layer, which looks for their places too."""
     shape = _geometry(layer, x.shape[2:])
-    return functional.max_pool2d(x, shape.kernel, shape.stride, shape.padding, shape.dilation)
+    high, wide = shape.padding
+    padded = functional.pad(x, (wide, wide, high, high), value=-torch.inf) if high or wide else x
+    by_column = functools.reduce(torch.maximum, (padded[..., part] for part in _reaches(shape, 1, x.shape[3])))
+    return functools.reduce(torch.maximum, (by_column[..., part, :] for part in _reaches(shape, 0, x.shape[2])))
+
+
+def _reaches(shape: Geometry, axis: int, size: int) -> list[slice]:
+    """For each element of the kernel along an axis, what it meets of the padded input."""
+    kernel, stride, dilation = shape.kernel[axis], shape.stride[axis], shape.dilation[axis]
+    last = (size + 2 * shape.padding[axis] - dilation * (kernel - 1) - 1) // stride * stride
+    return [slice(element * dilation, element * dilation + last + 1, stride) for element in range(kernel)]
 
 
 def _windows(layer: Any, x: Tensor) -> Windows:
     shape = _geometry(layer, x.shape[2:])
-    size = _pool(layer, x[:1, :1]).shape[2:]
-
-    def reach(axis: int, element: int) -> slice:
-        start = element * shape.dilation[axis]
-        return slice(start, start + (size[axis] - 1) * shape.stride[axis] + 1, shape.stride[axis])
-
-    slices = tuple((reach(0, i), reach(1, j)) for i, j in product(range(shape.kernel[0]), range(shape.kernel[1])))
-    return Windows(slices, shape.padding, (x.shape[2], x.shape[3]))
+    return Windows(tuple(product(_reaches(shape, 0, x.shape[2]), _reaches(shape, 1, x.shape[3]))), shape.padding, (x.shape[2], x.shape[3]))
 
 
 def _taken(layer: Any, inputs: Inputs) -> tuple[Windows, Tensor, Tensor]:
@@ -139,8 +144,8 @@ def _linear(layer: Any, planes: PoolPlanes, coefficients: Coefficients) -> tuple
     return (planes.windows.add(parts),), dot(negative, planes.offset)
 
 
-def _rounding(layer: Any, inputs: Inputs) -> tuple[Rounding, ...]:
-    return (Rounding(0, _pool(layer, inputs[0].magnitude)),)
+def _rounding(layer: Any, inputs: Inputs) -> tuple[None]:
+    return (EXACT,)
 
 
 def _refine(layer: Any, inputs: Inputs) -> tuple[Tensor | None, ...]:

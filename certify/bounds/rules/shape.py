@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from neurocert.certify.bounds.call import Call, apply, options
 from neurocert.certify.bounds.interval import Box
-from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register, zero_constant
+from neurocert.certify.bounds.registry import EXACT, Coefficients, Inputs, Rounding, Rule, register, zero_constant
 
 SAMPLES = 3
 MESSAGE = "mixes samples or computes with the elements, expected elements to be moved within each sample"
@@ -36,12 +37,21 @@ class Move:
     constant: Tensor
     shape: torch.Size
 
+    @cached_property
+    def in_order(self) -> bool:
+        """Whether all elements stay in their order, none is left out, and there are no constants."""
+        return bool(self.moved.all()) and torch.equal(self.source, torch.arange(len(self.source)))
+
     def take(self, elements: Tensor) -> Tensor:
         """(B, all inputs' elements) to (B, *shape)."""
+        if self.in_order and elements.shape[1] == len(self.source):
+            return elements.reshape(len(elements), *self.shape)
         return torch.where(self.moved, elements[:, self.source], self.constant).reshape(len(elements), *self.shape)
 
     def give(self, a: Tensor, elements: int) -> Tensor:
         """Coefficients (R, B or 1, *shape) as coefficients (R, B or 1, elements) on all inputs."""
+        if self.in_order and elements == len(self.source):
+            return a.reshape(*a.shape[:2], -1)
         flat = a.reshape(*a.shape[:2], -1) * self.moved
         return flat.new_zeros(*a.shape[:2], elements).index_add(2, self.source, flat)
 
@@ -115,11 +125,11 @@ def _linear(layer: Any, found: Moves, coefficients: Coefficients) -> tuple[Coeff
     return tuple(part.reshape(*part.shape[:2], *shape) for part, shape in zip(parts, found.shapes, strict=True)), constant
 
 
-def _rounding(layer: Any, inputs: Inputs) -> tuple[Rounding, ...]:
+def _rounding(layer: Any, inputs: Inputs) -> tuple[Rounding | None, ...]:
     """Moving is exact; a constant is rounded once unless it is a float32."""
     found, magnitude = _of(layer, inputs), _joined([x.magnitude for x in inputs])
     exact = all(bool((move.constant == move.constant.float()).all()) for move in found.outputs)
-    return tuple(Rounding(0 if exact else 1, move.take(magnitude).abs()) for move in found.outputs)
+    return tuple(EXACT if exact else Rounding(1, move.take(magnitude).abs()) for move in found.outputs)
 
 
 def _refuses(layer: Any, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
@@ -151,8 +161,8 @@ def _same(layer: Any, count: int, coefficients: Coefficients) -> tuple[Coefficie
     return (*coefficients, *[None] * (count - 1)), zero_constant(coefficients)
 
 
-def _exact(layer: Any, inputs: Inputs) -> tuple[Rounding, ...]:
-    return (Rounding(0, inputs[0].magnitude),)
+def _exact(layer: Any, inputs: Inputs) -> tuple[None]:
+    return (EXACT,)
 
 
 def _refuses_conversion(call: Call, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
