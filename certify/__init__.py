@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from neurocert.certify.reports.schema import Report
     from neurocert.certify.runner import run
     from neurocert.perturbations.balls import L1Ball, L2Ball, LinfBall
+    from neurocert.perturbations.boxes import Box, WeightedLinfBall
+    from neurocert.perturbations.flips import Flips
     from neurocert.perturbations.weights import WeightBox
 
 _HOMES = {
+    "Box": "neurocert.perturbations.boxes",
     "Certificate": "neurocert.certify.certificate",
+    "Flips": "neurocert.perturbations.flips",
     "L1Ball": "neurocert.perturbations.balls",
     "L2Ball": "neurocert.perturbations.balls",
     "LinfBall": "neurocert.perturbations.balls",
@@ -23,6 +27,7 @@ _HOMES = {
     "RunConfig": "neurocert.certify.config",
     "Verdict": "neurocert.certify.certificate",
     "WeightBox": "neurocert.perturbations.weights",
+    "WeightedLinfBall": "neurocert.perturbations.boxes",
     "Witness": "neurocert.certify.certificate",
     "attack": "neurocert.certify.api",
     "load": "neurocert.certify.api",
@@ -31,7 +36,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "Box",
     "Certificate",
+    "Flips",
     "L1Ball",
     "L2Ball",
     "LinfBall",
@@ -39,6 +46,7 @@ __all__ = [
     "RunConfig",
     "Verdict",
     "WeightBox",
+    "WeightedLinfBall",
     "Witness",
     "attack",
     "load",

@@ -85,7 +85,7 @@ def make_problem(
     """
     dtype = _weights_dtype(network)
     if not isinstance(ball, Ball):
-        raise InputError(f"perturbation is a {type(ball).__name__}, expected a Ball", "use LinfBall(epsilon) or L2Ball(epsilon)")
+        raise InputError(f"perturbation is a {type(ball).__name__}, expected a Ball", "use LinfBall(epsilon) or another set of certify")
     inputs, labels = torch.as_tensor(inputs), torch.as_tensor(labels)
     if inputs.dim() < 2 or not len(inputs) or not inputs.dtype.is_floating_point:
         raise InputError(f"inputs are {inputs.dtype} of shape {tuple(inputs.shape)}, expected floating point (B, *shape) with B >= 1")

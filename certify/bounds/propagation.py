@@ -14,7 +14,7 @@ from neurocert.certify.bounds.interval import Interval
 from neurocert.certify.bounds.registry import Rounding, Rule, rule_for
 from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.errors import NumericalFailure
-from neurocert.perturbations.balls import Ball, LinfBall
+from neurocert.perturbations.balls import Ball
 from neurocert.perturbations.weights import WeightBox
 
 MEMORY_BUDGET = 8 * 2**20
@@ -139,7 +139,7 @@ class Propagation:
         """Whether the elements of this value range over exactly its box, each on its own."""
         node = self.graph.node(value)
         if node is None:
-            return value == self.graph.input and isinstance(self.inputs.ball, LinfBall)
+            return value == self.graph.input and self.inputs.ball.independent
         return len(node.inputs) == 1 and not _rule(node).loses and len(node.shapes) == 1 and self._independent(node.inputs[0])
 
     def _tighten(self, value: Value, mask: Tensor) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -168,18 +169,22 @@ def _require_inside(witness: Witness, sample: Sample, outcome: Outcome, perturba
     _require(low <= min(values) and max(values) <= high, f"witness leaves the input range [{low:g}, {high:g}]", outcome)
     if perturbation.name in DISTANCES:
         distance = DISTANCES[perturbation.name](values, centre)
-        _require(distance <= outcome.epsilon, f"witness at a distance of {distance}", outcome)
+        _require(distance <= outcome.epsilon, f"witness at a distance of {float(distance)}", outcome)
 
 
 def _chebyshev(a: Sequence[float], b: Sequence[float]) -> float:
     return max(abs(x - y) for x, y in zip(a, b, strict=True))
 
 
-def _taxicab(a: Sequence[float], b: Sequence[float]) -> float:
-    return math.fsum(abs(x - y) for x, y in zip(a, b, strict=True))
+def _taxicab(a: Sequence[float], b: Sequence[float]) -> Fraction:
+    return sum((abs(Fraction(x) - Fraction(y)) for x, y in zip(a, b, strict=True)), Fraction(0))
 
 
-DISTANCES: dict[str, Callable[[Sequence[float], Sequence[float]], float]] = {"linf": _chebyshev, "l2": math.dist, "l1": _taxicab}
+DISTANCES: dict[str, Callable[[Sequence[float], Sequence[float]], float | Fraction]] = {
+    "linf": _chebyshev,
+    "l2": math.dist,
+    "l1": _taxicab,
+}
 """What a radius measures, for the perturbations that are balls."""
 
 

@@ -29,7 +29,7 @@ def row(document: Plain, verdict: str) -> Plain:
     return next(outcome for outcome in document["outcomes"] if outcome["verdict"] == verdict)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_json_round_trip(make_report: MakeReport, norm: str) -> None:
     reports = (make_report(norm=norm), make_report(norm=norm, seed=1, attacks=False))
     assert from_json(to_json(reports)) == reports
@@ -159,6 +159,17 @@ def test_euclidean_witness_must_be_in_the_ball(make_report: MakeReport) -> None:
     witness["input"] = [[list(row) for row in sample["input"][0]]]
     for column in range(2):  # each pixel moves by less than epsilon, both together by more
         sample["input"][0][0][column], witness["input"][0][0][column] = 0.5, 0.5 + 0.8 * outcome["epsilon"]
+    refused(document, "witness at a distance")
+
+
+def test_taxicab_witness_must_be_in_the_ball_without_tolerance(make_report: MakeReport) -> None:
+    document = plain(make_report(norm="l1"))
+    outcome, witness, sample = witness_of(document)
+    witness["input"] = [[list(row) for row in sample["input"][0]]]
+    for column, share in enumerate((0.5, 0.5)):
+        sample["input"][0][0][column], witness["input"][0][0][column] = 0.0, share * outcome["epsilon"]
+    Report.model_validate_json(json.dumps(document))
+    sample["input"][0][0][2], witness["input"][0][0][2] = 0.0, 2.0**-80  # lost in a floating-point sum
     refused(document, "witness at a distance")
 
 
