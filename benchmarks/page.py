@@ -16,6 +16,10 @@ Clopper-Pearson intervals. Targets that are missed are printed as missed.
 """
 
 
+SECOND_RECIPE = """The recipe of mnist-conv-lif-robust is a second one, chosen on validation images after the first (20 epochs, batches of
+100, with regularisers, 22 CPU minutes) had certified 8462 of the 10,000 test images, fewer than wanted."""
+
+
 def page() -> str:
     """The whole page."""
     return "\n".join([HEAD, *_training(), *_spiking(), *_soundness(), *_peers()]) + "\n"
@@ -39,7 +43,7 @@ def _training() -> Iterator[str]:
         met = "met" if row["certified_interval"]["share"] >= row["goal"] else "missed"
         shares = " | ".join(_share(row[key]) for key in ("clean", "pgd", "certified_interval"))
         yield f"| {name} | {row['epsilon']:g} | {shares} | {row['goal']:.0%} {met} | {row['training_cpu_minutes']} |"
-    yield ""
+    yield f"\n{SECOND_RECIPE}\n"
 
 
 def _share(share: dict[str, Any]) -> str:

@@ -52,6 +52,9 @@ def main() -> None:
         if data is None:
             _say(f"{name}: skipped, its data are not given (--mnist FOLDER)")
             continue
+        if not (options.train or _own(name).exists() or name in checkpoints.shipped()):
+            _say(f"{name}: skipped, its checkpoint is not kept here (--train makes it)")
+            continue
         minutes = _train(recipe, data) if options.train else rows.get(name, {}).get("training_cpu_minutes")
         rows[name] = _row(recipe, _checkpoint(name), load_samples(data, "test"), minutes)
         _say(f"{name}: {json.dumps(rows[name], indent=1)}")

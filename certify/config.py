@@ -54,9 +54,13 @@ class RunConfig:
     command: str = "neurocert.certify.run"
 
     def __post_init__(self) -> None:
+        for name in ("epsilons", "methods", "attacks", "requirements"):
+            value = getattr(self, name)
+            _require(isinstance(value, tuple), f"{name} is {value!r}, expected a tuple")
         _require(len(self.epsilons) > 0, "epsilon: got none, expected at least one radius")
         for epsilon in self.epsilons:
-            _require(math.isfinite(epsilon) and epsilon >= 0, f"epsilon is {epsilon!r}, expected a finite number >= 0")
+            is_number = isinstance(epsilon, int | float) and not isinstance(epsilon, bool)
+            _require(is_number and math.isfinite(epsilon) and epsilon >= 0, f"epsilon is {epsilon!r}, expected a finite number >= 0")
         increasing = all(a < b for a, b in zip(self.epsilons, self.epsilons[1:], strict=False))
         _require(increasing, f"epsilon is {list(self.epsilons)}, expected increasing radii")
         _require(self.norm in NORMS, f"norm is {self.norm!r}, expected one of {', '.join(NORMS)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,13 +84,15 @@ def make_problem(
     Raises:
         InputError: whatever cannot be used, with what was expected.
     """
+    if not isinstance(network, nn.Module):
+        raise InputError(f"network is a {type(network).__name__}, expected a torch.nn.Module", "certify.load(checkpoint) gives one")
     dtype = _weights_dtype(network)
     if not isinstance(ball, Ball):
         raise InputError(f"perturbation is a {type(ball).__name__}, expected a Ball", "use LinfBall(epsilon) or another set of certify")
-    inputs, labels = torch.as_tensor(inputs), torch.as_tensor(labels)
+    inputs, labels = _tensor(inputs, "inputs"), _tensor(labels, "labels")
     if inputs.dim() < 2 or not len(inputs) or not inputs.dtype.is_floating_point:
         raise InputError(f"inputs are {inputs.dtype} of shape {tuple(inputs.shape)}, expected floating point (B, *shape) with B >= 1")
-    if labels.dtype.is_floating_point or labels.shape != inputs.shape[:1]:
+    if labels.is_floating_point() or labels.is_complex() or labels.shape != inputs.shape[:1]:
         raise InputError(f"labels are {labels.dtype} of shape {tuple(labels.shape)}, expected {len(inputs)} integers, one for each input")
     if isinstance(network, Classifier):
         ball = ball.clipped_to(network.inputs.low, network.inputs.high)
@@ -102,6 +105,13 @@ def make_problem(
         weights.parameters(network)
     _require_labels(problem)
     return problem
+
+
+def _tensor(values: Any, name: str) -> Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{name} are a {type(values).__name__}, expected a tensor or an array of numbers: {error}") from error
 
 
 def _weights_dtype(network: nn.Module) -> torch.dtype:
@@ -129,6 +139,8 @@ def _require_labels(problem: Problem) -> None:
         logits = problem.logits(problem.inputs[:1])
     except RuntimeError as error:
         raise InputError(f"the network rejects inputs of shape {tuple(problem.inputs.shape[1:])}: {str(error).splitlines()[0]}") from error
+    if not isinstance(logits, Tensor):
+        raise InputError(f"the network returns a {type(logits).__name__}, expected a tensor of logits", "wrap it in a module that does")
     if logits.dim() != 2 or logits.shape[1] < 2:
         raise InputError(f"the network returns shape {tuple(logits.shape)} for one input, expected (1, classes) with at least 2 classes")
     low, high = int(problem.labels.min()), int(problem.labels.max())

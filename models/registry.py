@@ -27,7 +27,7 @@ class FlexVGGParameters(Strict):
     blocks: Annotated[tuple[Block, ...], Field(min_length=1, max_length=64, strict=False)]
     hidden: Annotated[tuple[Size, ...], Field(max_length=16, strict=False)]
     width: Annotated[float, Field(gt=0, le=16)] = 1.0
-    mask: Literal["sigmoid", "hard-sigmoid"] = "hard-sigmoid"
+    mask: Literal["sigmoid", "hard-sigmoid", "binary", "frozen"] = "hard-sigmoid"
     surrogate: Literal["sech-squared", "arctangent", "rectangle"] = "sech-squared"
 
 

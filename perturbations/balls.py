@@ -15,6 +15,8 @@ from neurocert.perturbations.sets import Ball
 
 __all__ = ["BALLS", "Ball", "L1Ball", "L2Ball", "LinfBall", "NormBall", "ball"]
 
+SMALLEST_RADIUS, LARGEST_RADIUS = 1e-100, 1e30
+"""Between these no square underflows or overflows in float64, and no step overflows in float32."""
 DUAL_BISECTIONS = 24
 PROJECTION_BISECTIONS = 40
 TITLES = {"linf": "L-infinity", "l2": "L2", "l1": "L1"}
@@ -28,7 +30,7 @@ class NormBall(Ball):
     """{x : ||x - centre|| <= epsilon, low <= x <= high}; see ``Ball``.
 
     Attributes:
-        epsilon: radius, in input units; finite and not negative.
+        epsilon: radius, in input units; 0, or from ``SMALLEST_RADIUS`` to ``LARGEST_RADIUS``.
         low, high: the input range; infinite where a network declares none.
     """
 
@@ -38,13 +40,10 @@ class NormBall(Ball):
     norm: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if (
-            isinstance(self.epsilon, bool)
-            or not isinstance(self.epsilon, int | float)
-            or not math.isfinite(self.epsilon)
-            or self.epsilon < 0
-        ):
-            raise InputError(f"epsilon is {self.epsilon!r}, expected a finite number >= 0", "epsilon is a radius in input units")
+        is_number = isinstance(self.epsilon, int | float) and not isinstance(self.epsilon, bool)
+        if not (is_number and (self.epsilon == 0 or SMALLEST_RADIUS <= self.epsilon <= LARGEST_RADIUS)):
+            expected = f"expected 0 or a number from {SMALLEST_RADIUS:g} to {LARGEST_RADIUS:g}"
+            raise InputError(f"epsilon is {self.epsilon!r}, {expected}", "epsilon is a radius in input units")
         if not self.low < self.high:
             raise InputError(f"input range is [{self.low}, {self.high}], expected low < high")
 
@@ -111,8 +110,8 @@ class L2Ball(NormBall):
     def contains(self, points: Tensor, centre: Tensor) -> Tensor:
         difference = (points.double() - centre.double()).flatten(1)
         slack = (difference.shape[1] + 8) * UNIT_ROUNDOFF
+        near = (difference**2).sum(1) * (1 + 2 * slack) <= self.epsilon**2 * (1 - slack)
         same = (points == centre).flatten(1).all(1)
-        near = ((difference / self.epsilon) ** 2).sum(1) * (1 + 4 * slack) <= 1 - slack if self.epsilon > 0 else same
         return (near | same) & _in_range(points.double(), self).flatten(1).all(1)
 
     def project(self, points: Tensor, centre: Tensor) -> Tensor:
@@ -231,7 +230,7 @@ def _dual_bound(a: Tensor, down: Tensor, up: Tensor, epsilon: float) -> Tensor:
         too_long = (minimiser(middle) ** 2).sum(2) > epsilon**2
         low, high = torch.where(too_long, middle, low), torch.where(too_long, high, middle)
     d = minimiser(high.clamp(min=1e-300))
-    linear, quadratic, price = (a * d).sum(2), high * (d**2).sum(2), high * epsilon * epsilon
+    linear, quadratic, price = (a * d).sum(2), high * (d**2).sum(2), high * epsilon**2
     slack = 8 * (a.shape[2] + 8) * UNIT_ROUNDOFF * ((a * d).abs().sum(2) + quadratic + price)
     return linear + quadratic - price - slack
 

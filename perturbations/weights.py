@@ -47,13 +47,20 @@ class WeightBox:
         """The parameters that may change, by name.
 
         Raises:
-            InputError: a pattern that matches none.
+            InputError: a pattern that matches none, or a parameter with several names.
         """
         known = dict(network.named_parameters())
         for pattern in self.names:
             if pattern not in WeightBox.names and not any(fnmatchcase(name, pattern) for name in known):
                 raise InputError(f"weights: no parameter matches {pattern!r}", f"the network has {', '.join(known)}")
-        return {name: value for name, value in known.items() if any(fnmatchcase(name, pattern) for pattern in self.names)}
+        chosen: dict[str, Tensor] = {
+            name: value for name, value in known.items() if any(fnmatchcase(name, pattern) for pattern in self.names)
+        }
+        for name, value in network.named_parameters(remove_duplicate=False):
+            twin = next((first for first, other in chosen.items() if other is value and first != name), None)
+            if twin is not None:
+                raise InputError(f"weights: {twin} and {name} are one parameter, expected one name for each", "leave it out by its name")
+        return chosen
 
     def box(self, centre: Tensor) -> tuple[Tensor, Tensor]:
         """Float64 (lower, upper) around a parameter, rounded outward."""

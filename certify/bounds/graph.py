@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch.fx.node import map_arg
 from torch.fx.proxy import TraceError
 
 from neurocert.certify.bounds.call import Call, Slot
+from neurocert.certify.bounds.compositions import COMPOSITIONS
+from neurocert.certify.bounds.recording import Recording, record, require_same
 from neurocert.certify.bounds.registry import layer_name, rule_for
 from neurocert.certify.errors import InputError, UnsupportedLayer
 
@@ -112,22 +115,57 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Graph:
     _require_plain(network)
     double = copy.deepcopy(network).double().requires_grad_(False)
     tracer = _Tracer()
+    if type(double) in COMPOSITIONS or tracer.is_leaf_module(double, ""):
+        double = nn.Sequential(double)
+    before = torch.get_rng_state()
     try:
         traced = fx.GraphModule(double, tracer.trace(double))
-    except (TraceError, TypeError, RuntimeError) as error:
+    except (TraceError, TypeError, RuntimeError, NameError, ValueError, AttributeError) as error:
         raise UnsupportedLayer(
             f"the forward pass cannot be captured: {error}",
             "control flow that depends on a tensor's values has no bounds; write it with layers",
         ) from error
     if sum(step.op == "placeholder" for step in traced.graph.nodes) != 1:
         raise UnsupportedLayer("the network takes several inputs, expected one")
-    shapes = _shapes(traced, input_shape)
-    return _graph(traced, shapes, torch.Size(input_shape))
+    if not torch.equal(before, torch.get_rng_state()):
+        raise UnsupportedLayer("the forward pass draws random numbers, expected a deterministic network")
+    graph = _graph(traced, _recorded(traced, input_shape), torch.Size(input_shape))
+    nodes = [replace(node, problem=tracer.refused.get(node.path) or tracer.refused.get(node.name) or node.problem) for node in graph.nodes]
+    if all(node.problem is None for node in nodes):
+        require_same(double, traced, input_shape)
+    return replace(graph, nodes=tuple(nodes))
 
 
 class _Tracer(fx.Tracer):
+    """Stops at layers with rules and at torch.nn, but writes compositions out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: dict[str, str] = {}
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if type(m) in COMPOSITIONS:
+            return module_qualified_name in self.refused
         return rule_for(m) is not None or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if type(m) in COMPOSITIONS:
+            build, refuses = COMPOSITIONS[type(m)]
+            forward = partial(build, m)
+            if reason := refuses(m, *args, **kwargs):
+                self.refused[self.path_of_module(m)] = reason
+        return super().call_module(m, forward, args, kwargs)
+
+    def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **others: Any) -> Any:
+        if kind != "call_function" or target not in COMPOSITIONS:
+            return super().create_proxy(kind, target, args, kwargs, *more, **others)
+        build, refuses = COMPOSITIONS[target]
+        reason = refuses(*args, **kwargs)
+        if reason is None:
+            return build(*args, **kwargs)
+        proxy = super().create_proxy(kind, target, args, kwargs, *more, **others)
+        self.refused[proxy.node.name] = reason
+        return proxy
 
 
 def _require_plain(network: nn.Module) -> None:
@@ -142,74 +180,62 @@ def _require_plain(network: nn.Module) -> None:
             )
 
 
-class _ShapeRecorder(fx.Interpreter):
-    def __init__(self, traced: fx.GraphModule) -> None:
-        super().__init__(traced)
-        self.shapes: dict[str, tuple[torch.Size, ...]] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        outputs = result if isinstance(result, tuple) else (result,)
-        self.shapes[n.name] = tuple(output.shape[1:] for output in outputs if isinstance(output, Tensor))
-        return result
-
-
-def _shapes(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> dict[str, tuple[torch.Size, ...]]:
-    recorder = _ShapeRecorder(traced)
+def _recorded(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> Recording:
     try:
-        with torch.no_grad():
-            recorder.run(torch.zeros(2, *input_shape, dtype=torch.float64))
+        return record(traced, input_shape)
+    except UnsupportedLayer:
+        raise
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"the network rejects inputs of shape {tuple(input_shape)}: {reason}", "check the shape of the data") from error
-    return recorder.shapes
 
 
-def _graph(traced: fx.GraphModule, shapes: dict[str, tuple[torch.Size, ...]], input_shape: torch.Size) -> Graph:
-    values: dict[fx.Node, Value] = {}
+def _graph(traced: fx.GraphModule, recording: Recording, input_shape: torch.Size) -> Graph:
+    values: dict[fx.Node, Any] = {}  # a Value, or a tuple of them
     nodes: list[Node] = []
-    constants: dict[fx.Node, Tensor] = {}
+    constants: dict[fx.Node, Any] = {}
     source: Value | None = None
     for step in traced.graph.nodes:
         if step.op == "placeholder":
             source = values[step] = Value(step.name)
-        elif step.op == "get_attr":
-            constants[step] = operator.attrgetter(step.target)(traced)
-        elif step.op == "call_function" and step.target is operator.getitem and _is_pick(step, shapes):
-            values[step] = Value(values[step.args[0]].node, step.args[1])
+        elif step.name in recording.constants:
+            constants[step] = recording.constants[step.name]
+        elif step.target is operator.getitem and step.args[0].name in recording.several:
+            values[step] = values[step.args[0]][step.args[1]]
         elif step.op == "output":
             if not isinstance(step.args[0], fx.Node):
                 raise UnsupportedLayer("the network returns several values, expected one tensor of logits")
-            assert source is not None
+            if source is None or not isinstance(values.get(step.args[0]), Value):
+                raise UnsupportedLayer("the network's output is not one tensor that depends on its input")
             return Graph(source, input_shape, tuple(nodes), values[step.args[0]])
         else:
-            node = _node(traced, step, values, constants, shapes[step.name])
-            sources = tuple(_shape_of(value, shapes, input_shape) for value in node.inputs)
-            nodes.append(replace(node, problem=_problem(node, sources)))
-            values[step] = node.outputs[0]
+            node = _node(traced, step, values, constants, recording.shapes[step.name])
+            sources = tuple(_shape_of(value, recording.shapes, input_shape) for value in node.inputs)
+            nodes.append(replace(node, problem=recording.problems.get(step.name) or node.problem or _problem(node, sources)))
+            values[step] = node.outputs if step.name in recording.several else Value(node.name)
     raise UnsupportedLayer("the network returns nothing")
 
 
-def _is_pick(step: fx.Node, shapes: dict[str, tuple[torch.Size, ...]]) -> bool:
-    return isinstance(step.args[0], fx.Node) and len(shapes[step.args[0].name]) > 1
-
-
 def _node(
-    traced: fx.GraphModule, step: fx.Node, values: dict[fx.Node, Value], constants: dict[fx.Node, Tensor], shapes: tuple[torch.Size, ...]
+    traced: fx.GraphModule, step: fx.Node, values: dict[fx.Node, Any], constants: dict[fx.Node, Any], shapes: tuple[torch.Size, ...]
 ) -> Node:
     inputs: list[Value] = []
 
     def placed(argument: fx.Node) -> Any:
         if argument in constants:
             return constants[argument]
-        inputs.append(values[argument])
-        return Slot(len(inputs) - 1)
+        given = values[argument] if isinstance(values[argument], tuple) else (values[argument],)
+        inputs.extend(given)
+        slots = tuple(Slot(len(inputs) - len(given) + index) for index in range(len(given)))
+        return slots if isinstance(values[argument], tuple) else slots[0]
 
     arguments = map_arg(step.args, placed)
     keywords = map_arg(step.kwargs, placed)
     if step.op == "call_module":
         path = str(step.target)
-        return Node(step.name, path, traced.get_submodule(path), tuple(inputs), shapes, None)
+        plain = not keywords and all(isinstance(argument, Slot) for argument in arguments)
+        problem = None if plain else "is called with constants or by keyword, expected tensors alone"
+        return Node(step.name, path, traced.get_submodule(path), tuple(inputs), shapes, problem)
     return Node(step.name, _scope(step), Call(step.target, tuple(arguments), dict(keywords)), tuple(inputs), shapes, None)
 
 
@@ -220,7 +246,9 @@ def _scope(step: fx.Node) -> str:
 
 
 def _shape_of(value: Value, shapes: dict[str, tuple[torch.Size, ...]], input_shape: torch.Size) -> torch.Size:
-    return shapes[value.node][value.output] if value.node in shapes else input_shape
+    if value.node not in shapes:
+        return input_shape
+    return shapes[value.node][value.output] if shapes[value.node] else torch.Size()
 
 
 def _problem(node: Node, inputs: tuple[torch.Size, ...]) -> str | None:

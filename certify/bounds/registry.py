@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neurocert.certify.bounds.call import Slot
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.errors import NeurocertError
 
@@ -57,6 +58,8 @@ class Rule:
             outputs help; never true of a function of one element.
         mixes: ``linear`` takes a fourth argument, ``mix`` (R, B, *first output's shape) in [-1, 1] or None: 0 (and None) is
             its own choice of slopes, the rest leans them one way or the other; every value is sound.
+        operands: the positions of the uncertain arguments in the calls that the rule speaks of, such as (0, 1) for a product
+            of two values; None for all calls that no other rule of the same function speaks of.
         refine: (layer, input intervals) -> for each input, which elements' bounds the linear rule depends on (or None).
         refuses: (layer, input shapes, output shape, without the batch) -> why this very layer cannot be bounded, or None.
     """
@@ -71,6 +74,7 @@ class Rule:
     affine: bool = False
     loses: bool = False
     mixes: bool = False
+    operands: tuple[int, ...] | None = None
     refine: Callable[[Any, Inputs], tuple[Tensor | None, ...]] | None = None
     refuses: Callable[[Any, tuple[torch.Size, ...], torch.Size], str | None] = _never
 
@@ -88,18 +92,21 @@ def register(rule: Rule) -> Rule:
     Raises:
         NeurocertError: one of its layers has a rule already.
     """
-    for layer in rule.layers:
-        if layer in _RULES:
+    keys = [layer if rule.operands is None else (layer, rule.operands) for layer in rule.layers]
+    for layer, key in zip(rule.layers, keys, strict=True):
+        if key in _RULES:
             raise NeurocertError(f"{layer_name(layer)} has a rule already", "remove one of the two")
-    for layer in rule.layers:
-        _RULES[layer] = rule
+    _RULES.update(dict.fromkeys(keys, rule))
     return rule
 
 
 def rule_for(layer: Any) -> Rule | None:
-    """The rule of a module (by its exact class) or of a ``Call`` (by its target)."""
+    """The rule of a module (by its exact class) or of a ``Call`` (by its target, and which of its arguments are uncertain)."""
     _load()
-    return _RULES.get(type(layer)) if isinstance(layer, nn.Module) else _RULES.get(layer.target)
+    if isinstance(layer, nn.Module):
+        return _RULES.get(type(layer))
+    operands = tuple(index for index, argument in enumerate(layer.arguments) if isinstance(argument, Slot))
+    return _RULES.get((layer.target, operands), _RULES.get(layer.target))
 
 
 def rules() -> tuple[Rule, ...]:

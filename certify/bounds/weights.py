@@ -7,44 +7,14 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from neurocert.certify.bounds.graph import Graph, Node, Parameter, Value
 from neurocert.certify.bounds.registry import layer_name
+from neurocert.certify.bounds.uncertain import Uncertain
 from neurocert.certify.errors import UnsupportedLayer
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 SUPPORTED = (nn.Linear, nn.Conv2d, *BATCH_NORMS)
-
-
-class Uncertain(nn.Module):
-    """y = F(x, W) + b with F linear in x and in W: a layer whose weight and bias are inputs.
-
-    Args:
-        layer: a Linear, a Conv2d, or a batch norm, of which only the scale and shift are left: x is standardised already.
-    """
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def product(self, x: Tensor, weight: Tensor) -> Tensor:
-        """F(x, W), (B, *output shape)."""
-        layer = self.layer
-        if isinstance(layer, nn.Linear):
-            return functional.linear(x, weight)
-        if isinstance(layer, nn.Conv2d):
-            return functional.conv2d(x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
-        return x * weight.reshape(-1, *[1] * (x.dim() - 2))
-
-    def shift(self, bias: Tensor, dimensions: int) -> Tensor:
-        """A bias (..., C), to broadcast against outputs of so many dimensions without the batch."""
-        return bias.reshape(*bias.shape, *[1] * (dimensions - 1)) if dimensions > 1 and not isinstance(self.layer, nn.Linear) else bias
-
-    def forward(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Args: x (B, *shape), weight and bias as the layer has them."""
-        result = self.product(x, weight)
-        return result + self.shift(bias, result.dim() - 1)
 
 
 def with_uncertain_weights(graph: Graph, names: Collection[str]) -> Graph:
@@ -59,8 +29,10 @@ def with_uncertain_weights(graph: Graph, names: Collection[str]) -> Graph:
     made: dict[str, Uncertain] = {}
     parameters: dict[str, Parameter] = {}
     problems: list[str] = []
+    read: set[str] = set()
     for node in graph.nodes:
         own = _own(node, names)
+        read.update(own)
         if not own:
             nodes.append(node)
         elif not isinstance(node.layer, SUPPORTED):
@@ -72,8 +44,10 @@ def with_uncertain_weights(graph: Graph, names: Collection[str]) -> Graph:
                 nodes.append(source)
             uncertain = made.setdefault(node.path, Uncertain(node.layer))
             inputs = source.outputs[0] if source is not node else node.inputs[0]
-            read = [_parameter(parameters, node, kind) for kind in ("weight", "bias")]
-            nodes.append(replace(node, layer=uncertain, inputs=(inputs, *(parameter.value for parameter in read))))
+            pair = [_parameter(parameters, node, kind) for kind in ("weight", "bias")]
+            nodes.append(replace(node, layer=uncertain, inputs=(inputs, *(parameter.value for parameter in pair))))
+    if unread := sorted(set(names) - read):
+        problems.append(f"{', '.join(unread)} (read by functions, not by layers)")
     if problems:
         unique = list(dict.fromkeys(problems))
         raise UnsupportedLayer(

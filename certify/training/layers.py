@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurocert.certify.bounds.call import Call, Slot
+from neurocert.certify.bounds.call import Call, apply
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Inputs, Rule, rule_for
 from neurocert.models.layers.lif import Fire
@@ -71,21 +71,16 @@ def switch_of(layer: Layer) -> Switch | None:
 
 
 def interval(layer: Layer, inputs: Inputs) -> tuple[Band, ...]:
-    """Interval bounds of each output; a switch's own rule, and for every other layer the engine's."""
+    """Interval bounds of each output; a switch's own rule, and for every other layer the engine's, in the inputs' dtype."""
     switch = switch_of(layer)
     rule = switch.interval if switch else rule_of(layer).interval
-    return tuple(Band(*box) for box in rule(layer, inputs))
+    return tuple(Band(*(end.to(inputs[0].lower.dtype) for end in box)) for box in rule(layer, inputs))
 
 
 def evaluate(layer: Layer, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The outputs of a layer of a captured graph."""
-    if isinstance(layer, Call):
-        arguments = [inputs[item.index] if isinstance(item, Slot) else item for item in layer.arguments]
-        function = getattr(Tensor, layer.target) if isinstance(layer.target, str) else layer.target
-        output = function(*arguments, **layer.keywords)
-    else:
-        output = layer(*inputs)
-    return output if isinstance(output, tuple) else (output,)
+    output = apply(layer, *inputs)
+    return tuple(output) if isinstance(output, tuple | list) else (output,)
 
 
 def with_statistics_of(layer: Layer, inputs: tuple[Tensor, ...]) -> Layer:

@@ -103,10 +103,11 @@ def _lower_margins(graph: Graph, layers: dict[str, Layer], bounds: dict[Value, I
         rule = rule_of(layer)
         if given and rule.affine:
             back, constant = rule.linear(layer, rule.relax(layer, tuple(bounds[source] for source in node.inputs)), outputs)
-            terms.append(constant)
+            terms.append(constant.to(identity.dtype))
             for source, a in zip(node.inputs, back, strict=True):
                 if a is not None:
-                    pending[source] = pending[source] + a if source in pending else a
+                    moved = a.to(identity.dtype)
+                    pending[source] = pending[source] + moved if source in pending else moved
         else:
             terms += [_least(a, bounds[output]) for output, a in given]
     terms += [_least(a, bounds[value]) for value, a in pending.items()]

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurocert.models.errors import InputError
+from neurocert.models.layers.surrogate import spike
 
-MaskActivation = Literal["sigmoid", "hard-sigmoid"]
-MASK_ACTIVATIONS: tuple[MaskActivation, ...] = ("sigmoid", "hard-sigmoid")
+MaskActivation = Literal["sigmoid", "hard-sigmoid", "binary", "frozen"]
+MASK_ACTIVATIONS: tuple[MaskActivation, ...] = ("sigmoid", "hard-sigmoid", "binary", "frozen")
 
 
 class ChannelAlignment(nn.Module):
@@ -50,15 +51,27 @@ class ChannelAlignment(nn.Module):
 class MaskRouting(nn.Module):
     """Y = M C + (1 - M) P with M = phi(BN(P - theta)), one learned threshold theta per channel and position.
 
-    phi is the sigmoid or the hard sigmoid clip(z/6 + 1/2, 0, 1).
+    phi is the sigmoid, the hard sigmoid clip(z/6 + 1/2, 0, 1), or, for "binary", 1[z > 0] (a straight-through estimate in
+    training: the gradient is that of a ramp around 0). A "frozen" mask is a stored constant of its own, the same for every
+    input; it has neither thresholds nor logits.
     Source: Eq. 3.1 and 3.2 of the PlasticFlex thesis, with threshold logits.
+
+    Attributes:
+        stored: a frozen mask (C, H, W), 1/2 until it is set; no other mask has it.
     """
+
+    threshold: nn.Parameter
+    norm: nn.BatchNorm2d
+    stored: Tensor
 
     def __init__(self, channels: int, height: int, width: int, mask: MaskActivation) -> None:
         super().__init__()
         if mask not in MASK_ACTIVATIONS:
             raise InputError(f"mask is {mask!r}, expected one of {', '.join(MASK_ACTIVATIONS)}")
         self.activation = mask
+        if mask == "frozen":
+            self.register_buffer("stored", torch.full((channels, height, width), 0.5))
+            return
         self.threshold = nn.Parameter(torch.empty(channels, height, width))
         self.norm = nn.BatchNorm2d(channels)
         bound = (6.0 / (channels * height * width)) ** 0.5
@@ -66,7 +79,11 @@ class MaskRouting(nn.Module):
 
     def mask(self, pooled: Tensor) -> Tensor:
         """M for the aligned pooling branch ``pooled`` (B, C, H, W); in [0, 1], same shape."""
+        if self.activation == "frozen":
+            return self.stored.expand_as(pooled)
         logits = self.norm(pooled - self.threshold)
+        if self.activation == "binary":
+            return spike(logits, 0.0, ">", "rectangle")
         return torch.sigmoid(logits) if self.activation == "sigmoid" else functional.hardsigmoid(logits)
 
     def forward(self, convolved: Tensor, pooled: Tensor) -> Tensor:
@@ -87,7 +104,7 @@ class PlasticFlex(nn.Module):
         in_channels, out_channels: of the layer; the pooling branch is aligned by ``ChannelAlignment``.
         input_size: (H, W) of the input; the mask's thresholds belong to output positions.
         kernel_size, stride, padding: of both branches.
-        mask: the mask's activation, "sigmoid" or "hard-sigmoid".
+        mask: the mask's activation, one of ``MASK_ACTIVATIONS``.
     """
 
     def __init__(

@@ -36,7 +36,10 @@ def test_unknown_architecture_lists_the_known_ones() -> None:
     [
         ({}, "architecture flex-vgg: blocks: Field required; hidden: Field required"),
         ({"blocks": [[3]], "hidden": []}, r"blocks.0.1: Field required"),
-        ({"blocks": [[3, 1]], "hidden": [], "mask": "tanh"}, "mask: Input should be 'sigmoid' or 'hard-sigmoid', got 'tanh'"),
+        (
+            {"blocks": [[3, 1]], "hidden": [], "mask": "tanh"},
+            "'binary' or 'frozen', got 'tanh'",
+        ),
         ({"blocks": [[3, 1]], "hidden": [], "width": 0}, "width: Input should be greater than 0, got 0"),
         ({"blocks": [[3, 1]], "hidden": [True]}, "hidden.0: Input should be a valid integer, got True"),
         ({"blocks": [[3, 1]], "hidden": [], "colour": "red"}, "colour: Extra inputs are not permitted, got 'red'"),

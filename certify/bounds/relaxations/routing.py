@@ -14,6 +14,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from neurocert.certify.bounds.arithmetic import FLOOR
 from neurocert.certify.bounds.interval import Interval
 
 PIECES = 8
@@ -106,11 +107,74 @@ class SigmoidMask(Mask):
 
 
 @dataclass(frozen=True)
+class BinaryMask(Mask):
+    """phi(z) = 1[z > 0]: y is C where the mask is on and P where it is off, two straight lines that overlap where it may be either.
+
+    Attributes:
+        blur: |z| up to blur (|scale| |P| + terms) may have either sign in a computed network.
+        terms: magnitude of what the shift is computed from, (*shape).
+    """
+
+    blur: float
+    terms: Tensor
+
+    def __call__(self, pooled: Tensor) -> Tensor:
+        return (self.scale * pooled + self.shift > 0).to(pooled.dtype)
+
+    def constant(self, lower: Tensor, upper: Tensor) -> Tensor:
+        on, off, _ = self._regions(lower, upper)
+        return ~(on & off)
+
+    def least(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        return self._values(convolved, slope, lower, upper, torch.inf).amin(0)
+
+    def greatest(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        return self._values(convolved, slope, lower, upper, -torch.inf).amax(0)
+
+    def _values(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor, nothing: float) -> Tensor:
+        """y - slope P at the ends of where the mask may be on, and of where it may be off."""
+        on, off, edges = self._regions(lower, upper)
+        on_ends = [torch.where(on, convolved - slope * end, nothing) for end in (edges[0], edges[1])]
+        off_ends = [torch.where(off, end - slope * end, nothing) for end in (edges[2], edges[3])]
+        return torch.stack(on_ends + off_ends)
+
+    def _regions(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """(may be on, may be off, (first P on, last P on, first P off, last P off)); the mask goes on with P where scale > 0."""
+        error = self.blur * (self.scale.abs() * torch.maximum(lower.abs(), upper.abs()) + self.terms + FLOOR)
+        ends = (self.scale * lower + self.shift, self.scale * upper + self.shift)
+        on, off = torch.maximum(*ends) > -error, torch.minimum(*ends) <= error
+        divisor = torch.where(self.scale == 0, 1.0, self.scale)
+        goes_on, goes_off = ((-self.shift - error) / divisor).clamp(lower, upper), ((-self.shift + error) / divisor).clamp(lower, upper)
+        rising, falling = (self.scale > 0).expand_as(lower), (self.scale < 0).expand_as(lower)
+        edges = (
+            torch.where(rising, goes_on, lower),
+            torch.where(falling, goes_on, upper),
+            torch.where(falling, goes_off, lower),
+            torch.where(rising, goes_off, upper),
+        )
+        return on, off, edges
+
+
+@dataclass(frozen=True)
 class Planes:
     """lower[0] C + lower[1] P + lower[2] <= y <= upper[0] C + upper[1] P + upper[2]."""
 
     lower: tuple[Tensor, Tensor, Tensor]
     upper: tuple[Tensor, Tensor, Tensor]
+
+
+def fixed_bounds(mask: Tensor, convolved: Interval, pooled: Interval) -> tuple[Tensor, Tensor]:
+    """Bounds of y for a constant mask (*shape), of any value."""
+    centre = mask * convolved.centre + (1 - mask) * pooled.centre
+    radius = mask.abs() * convolved.radius + (1 - mask).abs() * pooled.radius
+    return centre - radius, centre + radius
+
+
+def fixed_planes(mask: Tensor, batch: int) -> Planes:
+    """y itself, for a constant mask (*shape)."""
+    alpha = mask.expand(batch, *mask.shape)
+    plane = (alpha, 1 - alpha, torch.zeros_like(alpha))
+    return Planes(plane, plane)
 
 
 def routing_bounds(mask: Mask, convolved: Interval, pooled: Interval) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,37 @@
 """The rules, one file for each family of layers. Importing this package fills the table."""
 
-from neurocert.certify.bounds.rules import activation, affine, arithmetic, lif, plastic_flex, pooling, shape, spike_train, uncertain
+from neurocert.certify.bounds.rules import (
+    activation,
+    affine,
+    arithmetic,
+    attention,
+    averaging,
+    bilinear,
+    comparison,
+    lif,
+    normalisation,
+    plastic_flex,
+    pooling,
+    shape,
+    smooth,
+    spike_train,
+    uncertain,
+)
 
-__all__ = ["activation", "affine", "arithmetic", "lif", "plastic_flex", "pooling", "shape", "spike_train", "uncertain"]
+__all__ = [
+    "activation",
+    "affine",
+    "arithmetic",
+    "attention",
+    "averaging",
+    "bilinear",
+    "comparison",
+    "lif",
+    "normalisation",
+    "plastic_flex",
+    "pooling",
+    "shape",
+    "smooth",
+    "spike_train",
+    "uncertain",
+]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neurocert.certify.bounds.call import Call, options
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.models.layers.normalise import Normalise
@@ -37,7 +39,7 @@ class AffineMap:
 
 
 def register_affine(
-    layer: type[nn.Module],
+    layers: tuple[Any, ...],
     describe: Callable[..., AffineMap],
     statement: str,
     source: str,
@@ -47,37 +49,85 @@ def register_affine(
 ) -> None:
     """Registers the rules that every affine layer shares."""
 
-    def interval(module: nn.Module, inputs: Inputs) -> tuple[Box, ...]:
+    def interval(module: Any, inputs: Inputs) -> tuple[Box, ...]:
         affine = describe(module, inputs[0].lower.shape[1:])
         centre, radius = affine.forward(inputs[0].centre) + affine.offset, affine.absolute(inputs[0].radius)
         return ((centre - radius, centre + radius),)
 
-    def relax(module: nn.Module, inputs: Inputs) -> AffineMap:
+    def relax(module: Any, inputs: Inputs) -> AffineMap:
         return describe(module, inputs[0].lower.shape[1:])
 
-    def linear(module: nn.Module, affine: AffineMap, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+    def linear(module: Any, affine: AffineMap, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
         (a,) = coefficients
         assert a is not None
         back = affine.transpose(a.flatten(0, 1)).unflatten(0, a.shape[:2])
         return (back,), (a * affine.offset).flatten(2).sum(2)
 
-    def rounding(module: nn.Module, inputs: Inputs) -> tuple[Rounding, ...]:
+    def rounding(module: Any, inputs: Inputs) -> tuple[Rounding, ...]:
         affine = describe(module, inputs[0].lower.shape[1:])
         operations = affine.operations + 8 if affine.operations else 0
         return (Rounding(operations, affine.absolute(inputs[0].magnitude) + affine.offset_magnitude),)
 
-    register(Rule((layer,), statement, source, interval, relax, linear, rounding, affine=True, loses=loses, refuses=refuses))
+    register(Rule(layers, statement, source, interval, relax, linear, rounding, affine=True, loses=loses, refuses=refuses))
 
 
-def _linear_map(layer: nn.Linear, shape: torch.Size) -> AffineMap:
-    weight, bias = layer.weight, _bias(layer.bias, layer.weight)
+def by_differentiation(
+    function: Callable[[Tensor], Tensor], shape: torch.Size, operations: int, absolute: Callable[[Tensor], Tensor] | None = None
+) -> AffineMap:
+    """A linear function x -> W x, its transpose taken by differentiating it.
+
+    Args:
+        function: linear, on batches.
+        absolute: x -> |W| x; the function itself where W has no negative weight.
+    """
+
+    def transpose(a: Tensor) -> Tensor:
+        return torch.func.vjp(function, a.new_zeros(len(a), *shape))[1](a)[0]
+
+    zero = torch.zeros((), dtype=torch.float64)
+    return AffineMap(function, absolute or function, transpose, zero, zero, operations)
+
+
+def _linear_map(layer: nn.Linear | Call, shape: torch.Size) -> AffineMap:
+    given = _parameters(layer)
+    weight, bias = given["weight"], _bias(given["bias"], given["weight"])
     return AffineMap(lambda x: x @ weight.T, lambda x: x @ weight.abs().T, lambda a: a @ weight, bias, bias.abs(), max(weight.shape) + 1)
 
 
-def _conv2d_map(layer: nn.Conv2d, shape: torch.Size) -> AffineMap:
-    assert not isinstance(layer.padding, str), "refused"
-    bias = _bias(layer.bias, layer.weight)[:, None, None]
-    return convolution_map(layer.weight, bias, shape, layer.stride, layer.padding, layer.dilation, layer.groups)
+def _parameters(layer: Any) -> dict[str, Any]:
+    """What a linear layer or a convolution is made of, from the module or from the arguments of the function."""
+    if isinstance(layer, Call):
+        return options(layer, weight=None, bias=None, stride=1, padding=0, dilation=1, groups=1)
+    names = ("weight", "bias", "stride", "padding", "dilation", "groups")
+    return {name: getattr(layer, name, None) for name in names}
+
+
+def _convolution_map(layer: Any, shape: torch.Size) -> AffineMap:
+    given = _parameters(layer)
+    weight, dimensions = given["weight"], given["weight"].dim() - 2
+    bias = _bias(given["bias"], weight)[:, *[None] * dimensions]
+    if isinstance(given["padding"], str):
+        return _named_padding_map(weight, bias, shape, given)
+    stride, padding, dilation = (each(given[name], dimensions) for name in ("stride", "padding", "dilation"))
+    return convolution_map(weight, bias, shape, stride, padding, dilation, given["groups"])
+
+
+def _named_padding_map(weight: Tensor, bias: Tensor, shape: torch.Size, given: dict[str, Any]) -> AffineMap:
+    """Padding "same" may differ on the two sides, which a transposed convolution cannot say."""
+    convolution, _ = CONVOLUTIONS[weight.dim() - 2]
+
+    def convolve(x: Tensor, kernel: Tensor) -> Tensor:
+        return convolution(x, kernel, None, given["stride"], given["padding"], given["dilation"], given["groups"])
+
+    terms = max(weight[0].numel(), weight.shape[0] // given["groups"] * weight[0, 0].numel())
+    linear = by_differentiation(lambda x: convolve(x, weight), shape, terms + 1, lambda x: convolve(x, weight.abs()))
+    return replace(linear, offset=bias, offset_magnitude=bias.abs())
+
+
+def each(value: int | Sequence[int], dimensions: int) -> tuple[int, ...]:
+    """One number for each dimension."""
+    values = tuple(value) if isinstance(value, Sequence) else (value,)
+    return values * dimensions if len(values) == 1 else values
 
 
 def convolution_map(
@@ -89,17 +139,18 @@ def convolution_map(
     dilation: tuple[int, ...],
     groups: int,
 ) -> AffineMap:
-    """The map of a 2-D convolution with zero padding."""
+    """The map of a convolution in one, two or three dimensions with zero padding."""
+    convolution, transposed = CONVOLUTIONS[len(shape) - 1]
 
     def convolve(x: Tensor, kernel: Tensor) -> Tensor:
-        return functional.conv2d(x, kernel, None, stride, padding, dilation, groups)
+        return convolution(x, kernel, None, stride, padding, dilation, groups)
 
     def transpose(a: Tensor) -> Tensor:
         extra = [
             shape[1 + i] - ((a.shape[2 + i] - 1) * stride[i] - 2 * padding[i] + dilation[i] * (weight.shape[2 + i] - 1) + 1)
-            for i in range(2)
+            for i in range(len(stride))
         ]
-        return functional.conv_transpose2d(a, weight, None, stride, padding, extra, groups, dilation)
+        return transposed(a, weight, None, stride, padding, extra, groups, dilation)
 
     terms = max(weight[0].numel(), weight.shape[0] // groups * weight[0, 0].numel())
     return AffineMap(lambda x: convolve(x, weight), lambda x: convolve(x, weight.abs()), transpose, bias, bias.abs(), terms + 1)
@@ -128,21 +179,6 @@ def _normalise_map(layer: Normalise, shape: torch.Size) -> AffineMap:
     return _diagonal(scale, offset, offset.abs(), 4)
 
 
-def _average_pool_map(layer: nn.AvgPool2d, shape: torch.Size) -> AffineMap:
-    def pool(x: Tensor) -> Tensor:
-        return functional.avg_pool2d(
-            x, layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode, layer.count_include_pad, layer.divisor_override
-        )
-
-    def transpose(a: Tensor) -> Tensor:
-        pull_back = torch.func.vjp(pool, a.new_zeros(len(a), *shape))[1]
-        return pull_back(a)[0]
-
-    kernel = layer.kernel_size if isinstance(layer.kernel_size, tuple) else (layer.kernel_size,) * 2
-    zero = torch.zeros((), dtype=torch.float64)
-    return AffineMap(pool, pool, transpose, zero, zero, kernel[0] * kernel[1] + 1)
-
-
 def _diagonal(scale: Tensor, offset: Tensor, offset_magnitude: Tensor, operations: int) -> AffineMap:
     return AffineMap(lambda x: x * scale, lambda x: x * scale.abs(), lambda a: a * scale, offset, offset_magnitude, operations)
 
@@ -151,10 +187,19 @@ def _bias(bias: Tensor | None, weight: Tensor) -> Tensor:
     return weight.new_zeros(weight.shape[0]) if bias is None else bias
 
 
-def _refuses_convolution(layer: nn.Conv2d, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
-    if layer.padding_mode != "zeros":
+def _refuses_convolution(layer: Any, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
+    if isinstance(layer, nn.Module) and getattr(layer, "padding_mode", "zeros") != "zeros":
         return f"padding mode is {layer.padding_mode!r}, expected 'zeros'"
-    return f"padding is {layer.padding!r}, expected numbers" if isinstance(layer.padding, str) else None
+    return _refuses_weights(layer, inputs, output)
+
+
+def _refuses_weights(layer: Any, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
+    """Weights may be neither uncertain nor infinite."""
+    given = _parameters(layer)
+    tensors = [given[name] for name in ("weight", "bias") if given[name] is not None]
+    if len(inputs) != 1 or not all(isinstance(tensor, Tensor) for tensor in tensors):
+        return "its weights depend on the input"
+    return None if all(bool(torch.isfinite(tensor).all()) for tensor in tensors) else "its weights are not finite"
 
 
 def _refuses_batch_norm(layer: nn.BatchNorm2d, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
@@ -165,16 +210,30 @@ CENTRE_RADIUS = "y = W x + b. Interval: W c + b +- |W| r, exact for a box; linea
 BATCH_NORM = "Evaluation mode: y = x w / sqrt(var + eps) + (b - mean w / sqrt(var + eps))."
 SOURCE = "theory: affine layers; Gowal et al. 2018 (interval), Zhang et al. 2018 (linear)"
 
-register_affine(nn.Linear, _linear_map, CENTRE_RADIUS, SOURCE)
-register_affine(nn.Conv2d, _conv2d_map, CENTRE_RADIUS, SOURCE, _refuses_convolution)
-register_affine(nn.BatchNorm1d, _batch_norm_map, BATCH_NORM, SOURCE, _refuses_batch_norm, loses=False)
-register_affine(nn.BatchNorm2d, _batch_norm_map, BATCH_NORM, SOURCE, _refuses_batch_norm, loses=False)
+CONVOLUTIONS = {
+    1: (functional.conv1d, functional.conv_transpose1d),
+    2: (functional.conv2d, functional.conv_transpose2d),
+    3: (functional.conv3d, functional.conv_transpose3d),
+}
+
+register_affine((nn.Linear, functional.linear), _linear_map, CENTRE_RADIUS, SOURCE, _refuses_weights)
 register_affine(
-    Normalise, _normalise_map, "y = (x - mean) / std, per channel.", "part of the network, so that epsilon is in input units", loses=False
+    (nn.Conv1d, nn.Conv2d, nn.Conv3d, functional.conv1d, functional.conv2d, functional.conv3d),
+    _convolution_map,
+    CENTRE_RADIUS,
+    SOURCE,
+    _refuses_convolution,
 )
-register_affine(nn.AvgPool2d, _average_pool_map, "Each output is a mean with nonnegative weights, so bounds pass through exactly.", SOURCE)
+register_affine((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _batch_norm_map, BATCH_NORM, SOURCE, _refuses_batch_norm, loses=False)
 register_affine(
-    ChannelAlignment,
+    (Normalise,),
+    _normalise_map,
+    "y = (x - mean) / std, per channel.",
+    "part of the network, so that epsilon is in input units",
+    loses=False,
+)
+register_affine(
+    (ChannelAlignment,),
     _alignment_map,
     "Interpolation along channels: nonnegative weights of sum 1.",
     "PlasticFlex thesis, Algorithm 1 (pooling branch aligned in channels)",

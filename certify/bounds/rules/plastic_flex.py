@@ -8,11 +8,24 @@ from torch import Tensor
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.lines import dot
-from neurocert.certify.bounds.relaxations.routing import HardSigmoidMask, Mask, Planes, SigmoidMask, routing_bounds, routing_planes
+from neurocert.certify.bounds.relaxations.routing import (
+    BinaryMask,
+    HardSigmoidMask,
+    Mask,
+    Planes,
+    SigmoidMask,
+    fixed_bounds,
+    fixed_planes,
+    routing_bounds,
+    routing_planes,
+)
 from neurocert.models.layers.plastic_flex import MaskRouting
 
-MASKS: dict[str, type[Mask]] = {"hard-sigmoid": HardSigmoidMask, "sigmoid": SigmoidMask}
-LIPSCHITZ = {"hard-sigmoid": 1 / 6, "sigmoid": 1 / 4}
+MASKS: dict[str, type[HardSigmoidMask | SigmoidMask]] = {"hard-sigmoid": HardSigmoidMask, "sigmoid": SigmoidMask}
+LIPSCHITZ = {"hard-sigmoid": 1 / 6, "sigmoid": 1 / 4, "binary": 0.0}
+LOGIT_ROUNDINGS = 12
+COARSEST = 2.0**-24
+"""Unit roundoff of the coarsest arithmetic: a binary mask this near its threshold is undecided in all of them."""
 
 
 def _logits(layer: MaskRouting) -> tuple[Tensor, Tensor, Tensor]:
@@ -26,17 +39,21 @@ def _logits(layer: MaskRouting) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _mask(layer: MaskRouting) -> Mask:
-    scale, shift, _ = _logits(layer)
+    scale, shift, terms = _logits(layer)
+    if layer.activation == "binary":
+        return BinaryMask(scale, shift, 2 * LOGIT_ROUNDINGS * COARSEST, terms)
     return MASKS[layer.activation](scale, shift)
 
 
 def _interval(layer: MaskRouting, inputs: Inputs) -> tuple[Box, ...]:
     convolved, pooled = inputs
+    if layer.activation == "frozen":
+        return (fixed_bounds(layer.stored, convolved, pooled),)
     return (routing_bounds(_mask(layer), convolved, pooled),)
 
 
 def _relax(layer: MaskRouting, inputs: Inputs) -> Planes:
-    return routing_planes(_mask(layer), *inputs)
+    return fixed_planes(layer.stored, len(inputs[0].lower)) if layer.activation == "frozen" else routing_planes(_mask(layer), *inputs)
 
 
 def _linear(layer: MaskRouting, planes: Planes, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
@@ -50,17 +67,23 @@ def _linear(layer: MaskRouting, planes: Planes, coefficients: Coefficients) -> t
 def _rounding(layer: MaskRouting, inputs: Inputs) -> tuple[Rounding, ...]:
     """The mask is off by its Lipschitz constant times the logits' error, which moves y by that times |C - P|."""
     convolved, pooled = (bounds.magnitude for bounds in inputs)
+    if layer.activation == "frozen":
+        return (Rounding(4, layer.stored.abs() * convolved + (1 + layer.stored.abs()) * pooled),)
     scale, _, terms = _logits(layer)
     logits = scale.abs() * pooled + terms
-    return (Rounding(12, (convolved + pooled) * (1 + LIPSCHITZ[layer.activation] * logits)),)
+    return (Rounding(LOGIT_ROUNDINGS, (convolved + pooled) * (1 + LIPSCHITZ[layer.activation] * logits)),)
 
 
 def _refine(layer: MaskRouting, inputs: Inputs) -> tuple[Tensor | None, ...]:
     convolved, pooled = inputs
+    if layer.activation == "frozen":
+        return None, None
     return (~_mask(layer).constant(pooled.lower, pooled.upper) & (convolved.lower < convolved.upper)), None
 
 
 def _refuses(layer: MaskRouting, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
+    if layer.activation == "frozen":
+        return None
     return "its logits' batch norm keeps no running statistics" if layer.norm.running_mean is None else None
 
 
@@ -68,7 +91,8 @@ register(
     Rule(
         (MaskRouting,),
         "y = m(P) C + (1 - m(P)) P with the mask tied to the pooling branch: y is affine in C, so its extremes lie at the ends "
-        "of C, and along P a parabola (hard sigmoid) or a curve of bounded curvature (sigmoid) is minimised in closed form. "
+        "of C, and along P a parabola (hard sigmoid), a curve of bounded curvature (sigmoid) or two straight lines (binary) are "
+        "minimised in closed form; a frozen mask leaves y affine. "
         "Linear: planes in (C, P) with offsets found the same way.",
         "PlasticFlex thesis Eq. 3.1, 3.2; theory: PlasticFlex, mask tied to the pooling branch",
         _interval,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neurocert.certify.bounds.call import Call, options
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.lines import dot
@@ -55,43 +57,80 @@ class PoolPlanes:
     offset: Tensor
 
 
+@dataclass(frozen=True)
+class Geometry:
+    """(vertical, horizontal) of a pooling layer's windows."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+
+
+def _geometry(layer: Any, size: Sequence[int]) -> Geometry:
+    """Args: size: (H, W) of the input."""
+    if _adaptive(layer):
+        step = tuple(i // o for i, o in zip(size, _output_size(layer, size), strict=True))
+        return Geometry(step, step, (0, 0), (1, 1))  # type: ignore[arg-type]
+    given = _options(layer)
+    kernel = _pair(given["kernel_size"])
+    stride = given["stride"]
+    return Geometry(kernel, kernel if stride in (None, []) else _pair(stride), _pair(given["padding"]), _pair(given["dilation"]))
+
+
+def _adaptive(layer: Any) -> bool:
+    return (layer.target if isinstance(layer, Call) else type(layer)) in ADAPTIVE
+
+
+def _options(layer: Any) -> dict[str, Any]:
+    defaults = {"kernel_size": None, "stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "return_indices": False}
+    return options(layer, **defaults) if isinstance(layer, Call) else {name: getattr(layer, name) for name in defaults}
+
+
+def _output_size(layer: Any, size: Sequence[int]) -> list[int]:
+    given = options(layer, output_size=None)["output_size"] if isinstance(layer, Call) else layer.output_size
+    return [i if o is None else o for i, o in zip(size, _pair(given), strict=True)]
+
+
 def _pair(value: Any) -> tuple[int, int]:
-    return tuple(value) if isinstance(value, tuple | list) else (value, value)  # type: ignore[return-value]
+    values = tuple(value) if isinstance(value, tuple | list) else (value,)
+    return values * 2 if len(values) == 1 else values  # type: ignore[return-value]
 
 
-def _pool(layer: nn.MaxPool2d, x: Tensor) -> Tensor:
-    return functional.max_pool2d(x, layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+def _pool(layer: Any, x: Tensor) -> Tensor:
+    shape = _geometry(layer, x.shape[2:])
+    return functional.max_pool2d(x, shape.kernel, shape.stride, shape.padding, shape.dilation)
 
 
-def _windows(layer: nn.MaxPool2d, x: Tensor) -> Windows:
-    kernel, stride, dilation = _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.dilation)
+def _windows(layer: Any, x: Tensor) -> Windows:
+    shape = _geometry(layer, x.shape[2:])
     size = _pool(layer, x[:1, :1]).shape[2:]
 
     def reach(axis: int, element: int) -> slice:
-        start = element * dilation[axis]
-        return slice(start, start + (size[axis] - 1) * stride[axis] + 1, stride[axis])
+        start = element * shape.dilation[axis]
+        return slice(start, start + (size[axis] - 1) * shape.stride[axis] + 1, shape.stride[axis])
 
-    slices = tuple((reach(0, i), reach(1, j)) for i, j in product(range(kernel[0]), range(kernel[1])))
-    return Windows(slices, _pair(layer.padding), (x.shape[2], x.shape[3]))
+    slices = tuple((reach(0, i), reach(1, j)) for i, j in product(range(shape.kernel[0]), range(shape.kernel[1])))
+    return Windows(slices, shape.padding, (x.shape[2], x.shape[3]))
 
 
-def _taken(layer: nn.MaxPool2d, inputs: Inputs) -> tuple[Windows, Tensor, Tensor]:
+def _taken(layer: Any, inputs: Inputs) -> tuple[Windows, Tensor, Tensor]:
     """Windows of both bounds; padding lies below every element, so that it never wins."""
     (x,) = inputs
     windows, fill = _windows(layer, x.lower), float(x.lower.min()) - 1
     return windows, windows.take(x.lower, fill), windows.take(x.upper, fill)
 
 
-def _interval(layer: nn.MaxPool2d, inputs: Inputs) -> tuple[Box, ...]:
+def _interval(layer: Any, inputs: Inputs) -> tuple[Box, ...]:
     return ((_pool(layer, inputs[0].lower), _pool(layer, inputs[0].upper)),)
 
 
-def _relax(layer: nn.MaxPool2d, inputs: Inputs) -> PoolPlanes:
+def _relax(layer: Any, inputs: Inputs) -> PoolPlanes:
     windows, lower, upper = _taken(layer, inputs)
     return PoolPlanes(windows, *maximum_planes(lower, upper))
 
 
-def _linear(layer: nn.MaxPool2d, planes: PoolPlanes, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+def _linear(layer: Any, planes: PoolPlanes, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
     (a,) = coefficients
     assert a is not None
     positive, negative = a.clamp(min=0), a.clamp(max=0)
@@ -99,11 +138,11 @@ def _linear(layer: nn.MaxPool2d, planes: PoolPlanes, coefficients: Coefficients)
     return (planes.windows.add(parts),), dot(negative, planes.offset)
 
 
-def _rounding(layer: nn.MaxPool2d, inputs: Inputs) -> tuple[Rounding, ...]:
+def _rounding(layer: Any, inputs: Inputs) -> tuple[Rounding, ...]:
     return (Rounding(0, _pool(layer, inputs[0].magnitude)),)
 
 
-def _refine(layer: nn.MaxPool2d, inputs: Inputs) -> tuple[Tensor | None, ...]:
+def _refine(layer: Any, inputs: Inputs) -> tuple[Tensor | None, ...]:
     """Elements that may be the maximum of some window that has no certain winner."""
     windows, lower, upper = _taken(layer, inputs)
     contenders = upper > lower.amax(-1, keepdim=True)
@@ -111,13 +150,21 @@ def _refine(layer: nn.MaxPool2d, inputs: Inputs) -> tuple[Tensor | None, ...]:
     return (windows.add(list(undecided.double().unbind(-1))) > 0,)
 
 
-def _refuses(layer: nn.MaxPool2d, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
-    return "ceil_mode and return_indices have no rule" if layer.ceil_mode or layer.return_indices else None
+def _refuses(layer: Any, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
+    if len(output) != 3:
+        return f"pools an input of shape {tuple(inputs[0])}, expected (C, H, W)"
+    if not _adaptive(layer):
+        given = _options(layer)
+        return "ceil_mode and return_indices have no rule" if given["ceil_mode"] or given["return_indices"] else None
+    even = all(i % o == 0 for i, o in zip(inputs[0][1:], output[1:], strict=True))
+    return None if even else f"pools {tuple(inputs[0][1:])} to {tuple(output[1:])}, expected a divisor in each dimension"
 
+
+ADAPTIVE = (nn.AdaptiveMaxPool2d, functional.adaptive_max_pool2d)
 
 register(
     Rule(
-        (nn.MaxPool2d,),
+        (nn.MaxPool2d, functional.max_pool2d, *ADAPTIVE),
         "Increasing in every element, so bounds pass through exactly; linear: one element below, a levelled plane above.",
         "theory: slopes and offsets; Singh et al. 2019 (DeepPoly) for the lower plane",
         _interval,

@@ -10,7 +10,7 @@ from torch import Tensor
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.lines import dot
-from neurocert.certify.bounds.weights import Uncertain
+from neurocert.certify.bounds.uncertain import Uncertain
 
 
 @dataclass(frozen=True)

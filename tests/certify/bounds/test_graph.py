@@ -60,7 +60,7 @@ def test_a_subclass_is_not_taken_for_its_base() -> None:
         (Function(lambda x: x if x.sum() > 0 else -x), "cannot be captured"),
         (Function(lambda x: (x, x)), "returns several values"),
         (Pair(), "takes several inputs"),
-        (Function(lambda x: x.flatten(0)), "flattens dimensions"),
+        (Function(lambda x: x.flatten(0)), "samples first"),
         (nn.Sequential(nn.Conv2d(1, 1, 3, padding_mode="reflect", padding=1)), "padding mode"),
         (nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False)), "keeps no running statistics"),
         (nn.Sequential(nn.MaxPool2d(2, ceil_mode=True)), "ceil_mode"),

@@ -14,7 +14,8 @@ from neurocert import certify
 from neurocert.certify.bounds.graph import capture
 from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import InputSet, Propagation
-from neurocert.certify.bounds.weights import Uncertain, with_uncertain_weights
+from neurocert.certify.bounds.uncertain import Uncertain
+from neurocert.certify.bounds.weights import with_uncertain_weights
 from neurocert.certify.errors import InputError, UnsupportedLayer
 from neurocert.certify.testing.conformance import arithmetic_of
 from neurocert.certify.testing.strategies import spiking
@@ -199,3 +200,12 @@ def test_containment_is_exact_about_the_others() -> None:
     assert box.contains({"weight": network.weight * 1.05}, network)
     assert not box.contains({"weight": network.weight * 1.11}, network)
     assert not box.contains({"bias": network.bias + 1e-6}, network)
+
+
+def test_tied_parameters_are_refused() -> None:
+    """Under its other name such a parameter would look certain."""
+    network = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)).eval()
+    network[2].weight = network[0].weight
+    with pytest.raises(InputError, match=r"0\.weight and 2\.weight are one parameter"):
+        certify.verify(network, torch.ones(1, 3), torch.tensor([0]), BALL, weights=WeightBox(0.1))
+    assert set(WeightBox(0.1, names=("*.bias",)).parameters(network)) == {"0.bias", "2.bias"}

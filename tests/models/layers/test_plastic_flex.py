@@ -52,11 +52,13 @@ def mask(layer: PlasticFlex, p: float, out: int, row: int, column: int) -> float
     assert norm.running_mean is not None and norm.running_var is not None
     standard = (p - theta - norm.running_mean[out].item()) / math.sqrt(norm.running_var[out].item() + norm.eps)
     z = norm.weight[out].item() * standard + norm.bias[out].item()
+    if layer.routing.activation == "binary":
+        return float(z > 0)
     return 1 / (1 + math.exp(-z)) if layer.routing.activation == "sigmoid" else min(max(z / 6 + 0.5, 0.0), 1.0)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("activation", ["sigmoid", "hard-sigmoid"])
+@pytest.mark.parametrize("activation", ["sigmoid", "hard-sigmoid", "binary"])
 def test_layer_is_equations_3_1_and_3_2(stride: int, activation: MaskActivation) -> None:
     layer = random_layer(stride, activation)
     image = torch.randn(CHANNELS, SIZE, SIZE, dtype=torch.float64)
@@ -99,6 +101,23 @@ def test_thresholds_are_learned_and_saved() -> None:
     gradient = layer.routing.threshold.grad
     assert gradient is not None and (gradient != 0).any()
     assert "routing.threshold" in layer.state_dict()
+
+
+def test_a_binary_mask_learns_by_its_straight_through_estimate() -> None:
+    layer = PlasticFlex(1, 2, (4, 4), mask="binary")
+    layer(torch.randn(3, 1, 4, 4)).square().sum().backward()
+    gradient = layer.routing.threshold.grad
+    assert gradient is not None and (gradient != 0).any()
+
+
+def test_a_frozen_mask_is_what_is_stored() -> None:
+    layer = PlasticFlex(1, 2, (4, 4), mask="frozen")
+    layer.routing.stored.copy_(torch.rand(2, 4, 4))
+    image = torch.randn(3, 1, 4, 4)
+    stored, c, p = layer.routing.stored, layer.convolution(image), layer.alignment(layer.pooling(image))
+    assert torch.equal(layer(image), stored * c + (1 - stored) * p)
+    assert torch.equal(layer.mask(image), stored.expand(3, -1, -1, -1))
+    assert "routing.stored" in layer.state_dict() and not list(layer.routing.parameters())
 
 
 def test_window_that_does_not_fit() -> None:
