@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from neurocert.certify.runner import run
     from neurocert.perturbations.balls import L1Ball, L2Ball, LinfBall
     from neurocert.perturbations.boxes import Box, WeightedLinfBall
+    from neurocert.perturbations.drift import SharedDrift
     from neurocert.perturbations.flips import Flips
     from neurocert.perturbations.weights import WeightBox
 
@@ -25,6 +26,7 @@ _HOMES = {
     "LinfBall": "neurocert.perturbations.balls",
     "Report": "neurocert.certify.reports.schema",
     "RunConfig": "neurocert.certify.config",
+    "SharedDrift": "neurocert.perturbations.drift",
     "Verdict": "neurocert.certify.certificate",
     "WeightBox": "neurocert.perturbations.weights",
     "WeightedLinfBall": "neurocert.perturbations.boxes",
@@ -44,6 +46,7 @@ __all__ = [
     "LinfBall",
     "Report",
     "RunConfig",
+    "SharedDrift",
     "Verdict",
     "WeightBox",
     "WeightedLinfBall",

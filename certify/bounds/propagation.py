@@ -14,8 +14,8 @@ from neurocert.certify.bounds.interval import Interval
 from neurocert.certify.bounds.registry import Rounding, Rule, rule_for
 from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.errors import NumericalFailure
-from neurocert.perturbations.balls import Ball
-from neurocert.perturbations.weights import WeightBox
+from neurocert.perturbations.sets import Ball
+from neurocert.perturbations.weights import WeightBox, WeightSet
 
 MEMORY_BUDGET = 8 * 2**20
 """Bytes that the largest coefficient tensor of a backward pass may take; more rows are processed in turn. What fits into a
@@ -30,7 +30,12 @@ class InputSet:
 
     ball: Ball
     centres: Tensor
-    weights: WeightBox | None = None
+    weights: WeightSet | None = None
+
+    @property
+    def weight_set(self) -> WeightSet:
+        """The set of weights; that of none that move, where none is given."""
+        return WeightBox() if self.weights is None else self.weights
 
 
 @dataclass
@@ -63,8 +68,8 @@ class Propagation:
         self.graph, self.inputs, self.arithmetic = graph, inputs, arithmetic
         self.bounds: dict[Value, Interval] = {graph.input: Interval(*inputs.ball.box(inputs.centres))}
         for parameter in graph.parameters:
-            ends = (parameter.centre,) * 2 if inputs.weights is None else inputs.weights.box(parameter.centre)
-            self.bounds[parameter.value] = Interval(*(end.double().expand(len(inputs.centres), *end.shape) for end in ends))
+            ends = inputs.weight_set.box(parameter.name, parameter.centre)
+            self.bounds[parameter.value] = Interval(*(end.expand(len(inputs.centres), *end.shape) for end in ends))
         self._charges: dict[Value, Tensor] = {}
         self._relaxations: dict[str, Any] = {}
         self._largest = max([graph.input_shape.numel(), *(sum(shape.numel() for shape in node.shapes) for node in graph.nodes)])
@@ -182,10 +187,11 @@ class Propagation:
         if self.graph.input in pending:
             term = self.inputs.ball.minimise_linear(pending[self.graph.input], self.inputs.centres)
             total, size = total + term, size + term.abs()
-        for parameter in self.graph.parameters:
-            if parameter.value in pending:
-                term = self._over_interval(parameter.value, pending[parameter.value])
-                total, size = total + term, size + term.abs()
+        used = [parameter for parameter in self.graph.parameters if parameter.value in pending]
+        if used:
+            coefficients = {parameter.name: pending[parameter.value] for parameter in used}
+            term = self.inputs.weight_set.minimise_linear(coefficients, {parameter.name: parameter.centre for parameter in used})
+            total, size = total + term, size + term.abs()
         result = total - CONSTANT_SLACK * size
         if bool(torch.isnan(result).any()) or bool(torch.isposinf(result).any()):
             raise NumericalFailure("a linear bound is not a number")

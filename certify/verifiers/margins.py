@@ -12,7 +12,7 @@ from neurocert.certify.bounds.graph import Graph, capture
 from neurocert.certify.bounds.optimise import optimised_lower
 from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import InputSet, Propagation
-from neurocert.certify.bounds.weights import with_uncertain_weights
+from neurocert.certify.bounds.weights import require_weights_followed, with_uncertain_weights
 from neurocert.certify.errors import ConfigError, NumericalFailure
 from neurocert.certify.problem import Problem
 
@@ -98,7 +98,11 @@ def capture_problem(problem: Problem) -> Graph:
         UnsupportedLayer: before anything is computed, naming every layer without a rule.
     """
     graph = simplify(capture(problem.network, tuple(problem.inputs.shape[1:])), problem.arithmetic)
-    return graph if problem.weights is None else with_uncertain_weights(graph, problem.weights.parameters(problem.network))
+    if problem.weights is None:
+        return graph
+    graph = with_uncertain_weights(graph, problem.weights.parameters(problem.network))
+    require_weights_followed(problem.network, graph)
+    return graph
 
 
 def margin_bounds(problem: Problem, graph: Graph, method: Method, indices: list[int]) -> MarginBounds:

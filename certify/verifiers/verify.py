@@ -18,7 +18,7 @@ from neurocert.perturbations.attacks import attack as attack_named
 from neurocert.perturbations.attacks.gradient import margins
 from neurocert.perturbations.attacks.weights import descend
 from neurocert.perturbations.balls import Ball
-from neurocert.perturbations.weights import WeightBox
+from neurocert.perturbations.weights import WeightSet
 
 
 def verify(
@@ -30,7 +30,7 @@ def verify(
     *,
     attack: str | None = "pgd",
     arithmetic: str | None = None,
-    weights: WeightBox | None = None,
+    weights: WeightSet | None = None,
     seed: int = 0,
 ) -> list[Certificate]:
     """Decides, for each sample, whether the network keeps its decision on the whole perturbation set.

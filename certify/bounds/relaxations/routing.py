@@ -156,6 +156,33 @@ class BinaryMask(Mask):
 
 
 @dataclass(frozen=True)
+class AnyMask(Mask):
+    """One of several masks, not known which: every bound holds for each of them.
+
+    Attributes:
+        middle: whose slopes are tried.
+        masks: those that it may be.
+    """
+
+    middle: Mask
+    masks: tuple[Mask, ...]
+
+    def __call__(self, pooled: Tensor) -> Tensor:
+        return self.middle(pooled)
+
+    def constant(self, lower: Tensor, upper: Tensor) -> Tensor:
+        same = torch.stack([mask.constant(lower, upper) for mask in self.masks]).all(0)
+        values = torch.stack([mask(lower) for mask in self.masks])
+        return same & (values.amin(0) == values.amax(0))
+
+    def least(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        return torch.stack([mask.least(convolved, slope, lower, upper) for mask in self.masks]).amin(0)
+
+    def greatest(self, convolved: Tensor, slope: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        return torch.stack([mask.greatest(convolved, slope, lower, upper) for mask in self.masks]).amax(0)
+
+
+@dataclass(frozen=True)
 class Planes:
     """lower[0] C + lower[1] P + lower[2] <= y <= upper[0] C + upper[1] P + upper[2]."""
 
