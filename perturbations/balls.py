@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from neurocert.models.errors import InputError
 from neurocert.perturbations.rounding import TINY, UNIT_ROUNDOFF, above, at_most_sum, below, inward, minimise_over_box, spread
@@ -197,7 +198,7 @@ class L1Ball(NormBall):
         order = a.abs().expand_as(room).argsort(2, descending=True)
         sizes, rooms = a.abs().expand_as(room).gather(2, order), room.gather(2, order)
         spent = (rooms.cumsum(2) < self.epsilon).sum(2, keepdim=True)
-        price = torch.cat([sizes, torch.zeros_like(sizes[..., :1])], 2).gather(2, spent)
+        price = functional.pad(sizes, (0, 1)).gather(2, spent)  # 0 where there is less room than budget
         gain = price[..., 0] * self.epsilon + (rooms * (sizes - price).clamp(min=0.0)).sum(2)
         return at_centre - gain * (1 + 8 * (a.shape[2] + 8) * UNIT_ROUNDOFF) - 4 * UNIT_ROUNDOFF * (at_centre.abs() + gain) - TINY
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -62,8 +63,7 @@ class FGSM(Attack):
 
     def search(self, network: nn.Module, inputs: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> AttackResult:
         worst = _Worst(network, inputs, labels)
-        points = inputs.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(-functional.cross_entropy(network(points), labels, reduction="sum"), points)
+        gradient = _gradient(lambda points: -functional.cross_entropy(network(points), labels, reduction="sum"), inputs)
         worst.offer(ball.project(inputs + ball.step(gradient, ball.epsilon), inputs))
         return worst.result()
 
@@ -131,6 +131,15 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     return own - others.max(1).values
 
 
+def _gradient(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """Of a scalar function at ``points``; 0 where a network passes none on, as a comparison without a surrogate does."""
+    with torch.inference_mode(False), torch.enable_grad():
+        points = points.detach().clone().requires_grad_()
+        value = function(points)
+        gradient = torch.autograd.grad(value, points, allow_unused=True)[0] if value.requires_grad else None
+    return torch.zeros_like(points) if gradient is None else gradient
+
+
 class _Worst:
     """Keeps, for each sample, the point of least margin among those offered."""
 
@@ -148,9 +157,7 @@ class _Worst:
         self.points = torch.where(better.reshape(-1, *[1] * (points.dim() - 1)), points, self.points)
 
     def gradient(self, points: Tensor) -> Tensor:
-        points = points.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(margins(self.network(points), self.labels).sum(), points)
-        return gradient
+        return _gradient(lambda points: margins(self.network(points), self.labels).sum(), points)
 
     def result(self) -> AttackResult:
         return AttackResult(self.points, self.margins)

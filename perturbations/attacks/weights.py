@@ -27,8 +27,8 @@ def descend(
     starts = [own, *(weights.sample(network, generator) for _ in range(SAMPLES))]
     ranked = sorted(starts, key=lambda start: _margin(network, point, label, start))
     best, found = float("inf"), (point, own)
-    for changed in (own, *ranked[: RESTARTS - 1]):
-        here = point
+    for start in (own, *ranked[: RESTARTS - 1]):
+        here, changed = point, start
         for _ in range(STEPS):
             margin, on_point, on_weights = _gradients(network, here, label, changed)
             if margin < best:

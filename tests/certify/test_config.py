@@ -23,6 +23,13 @@ from neurocert.certify.errors import ConfigError
         ({"epsilons": (0.2, 0.1)}, "increasing"),
         ({"epsilons": (-0.1,)}, "finite number >= 0"),
         ({"epsilons": (math.nan,)}, "finite number >= 0"),
+        ({"epsilons": ("a",)}, "epsilon is 'a', expected a finite number"),
+        ({"epsilons": (True,)}, "epsilon is True, expected a finite number"),
+        ({"epsilons": 0.1}, "epsilons is 0.1, expected a tuple"),
+        ({"epsilons": [0.1]}, r"epsilons is \[0.1\], expected a tuple"),
+        ({"methods": "linear"}, "methods is 'linear', expected a tuple"),
+        ({"attacks": ["pgd"]}, r"attacks is \['pgd'\], expected a tuple"),
+        ({"requirements": "certified>=0.9@0.01"}, "requirements is .* expected a tuple"),
         ({"norm": "l0"}, "norm is 'l0'"),
         ({"methods": ("linear", "linear")}, "names one twice"),
         ({"attacks": ("pgd", "pgd")}, "names one twice"),
@@ -54,6 +61,12 @@ def test_words() -> None:
 def test_samples_that_are_no_numbers(text: str) -> None:
     with pytest.raises(ConfigError, match="expected a number such as 50"):
         parse_samples(text)
+
+
+@pytest.mark.parametrize(("text", "share"), [("certified>=1.5@0.01", "1.5"), ("certified>=-0.1@0.01", "-0.1")])
+def test_shares_are_between_none_and_all(text: str, share: str) -> None:
+    with pytest.raises(ConfigError, match=rf"the share is {share}, expected a number in \[0, 1\]"):
+        parse_requirement(text)
 
 
 @pytest.mark.parametrize("text", ["certified>0.9@0.01", "certified>=@0.01", "certified>=0.9", "unknown<=0.1@0.01", "certified>=1e@0.1"])

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from neurocert import certify
 from neurocert.certify.campaign import campaign as campaigns
 from neurocert.certify.config import RunConfig
 from neurocert.certify.errors import CheckpointError, ConfigError, DataError, InputError, SandwichBreach
+from neurocert.certify.reports.schema import from_json, to_json
+from neurocert.certify.runner import chosen_indices
 from neurocert.certify.verifiers import margins
 from neurocert.models.data.digits import digits
 from neurocert.perturbations.attacks import AttackResult
+from neurocert.perturbations.attacks.gradient import margins as margins_of
 
 QUICK = RunConfig("digits-flex-ann", epsilons=(0.01, 0.1, 0.3), samples=(3, 17, 94, 4, 89), seed=5)
 
@@ -45,6 +51,88 @@ def test_a_run_can_be_repeated(report: certify.Report) -> None:
     timeless = {"seconds": 0.0}
     assert [o.model_copy(update=timeless) for o in again.outcomes] == [o.model_copy(update=timeless) for o in report.outcomes]
     assert again.witnesses == report.witnesses
+
+
+def test_the_seed_moves_random_starts_and_nothing_else(report: certify.Report) -> None:
+    other = certify.run(replace(QUICK, seed=6))
+    assert [outcome.bounds for outcome in other.outcomes] == [outcome.bounds for outcome in report.outcomes]
+    assert [outcome.attacks["fgsm"] for outcome in other.outcomes] == [outcome.attacks["fgsm"] for outcome in report.outcomes]
+    assert other.seed == 6
+
+
+def test_a_report_survives_its_file(report: certify.Report) -> None:
+    assert from_json(to_json([report])) == (report,)
+
+
+def test_every_witness_can_be_replayed(report: certify.Report) -> None:
+    """From nothing but the report and the checkpoint: inside the set in exact arithmetic, and the decision is gone."""
+    network, broken = certify.load("digits-flex-ann"), 0
+    for epsilon in QUICK.epsilons:
+        for sample, outcome in report.rows(epsilon):
+            if outcome.witness is None:
+                continue
+            witness, broken = report.witnesses[outcome.witness], broken + 1
+            centre, point = (torch.tensor(image) for image in (sample.input, witness.input))
+            moves = zip(centre.flatten().tolist(), point.flatten().tolist(), strict=True)
+            assert all(abs(Fraction(x) - Fraction(c)) <= Fraction(epsilon) and 0 <= x <= 1 for c, x in moves)
+            logits = network(point[None]).detach()
+            assert int(logits.argmax()) == witness.predicted != sample.label
+            assert float(margins_of(logits, torch.tensor([sample.label]))) == witness.margin <= 0
+    assert broken >= 3
+
+
+def test_bounds_hold_at_random_points_of_the_set(report: certify.Report) -> None:
+    network, data, generator = certify.load("digits-flex-ann"), digits("test"), torch.Generator().manual_seed(0)
+    for epsilon in QUICK.epsilons:
+        for sample, outcome in report.rows(epsilon):
+            ball = certify.LinfBall(epsilon, 0.0, 1.0)
+            points = ball.sample(data.inputs[[sample.index] * 200], generator)
+            least = margins_of(network(points).detach(), torch.full((200,), sample.label)).min()
+            assert all(float(least) >= bound for bound in outcome.bounds.values() if bound is not None)
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_other_norms(norm: str) -> None:
+    found = certify.run(replace(QUICK, norm=norm, epsilons=(0.05, 5.0), samples=4))
+    assert found.perturbation.name == norm and (found.perturbation.low, found.perturbation.high) == (0.0, 1.0)
+    assert found.summaries[0].certified.count > 0 and found.summaries[1].falsified.count > 0
+
+
+def test_what_is_said_besides_the_numbers() -> None:
+    found = certify.run(replace(QUICK, samples=1, epsilons=(0.01,), arithmetic="real", command="certify run x", attacks=()))
+    assert found.arithmetic.name == "real" and "real arithmetic" in found.arithmetic.statement
+    assert (found.command, found.attacks, found.outcomes[0].attacks) == ("certify run x", (), {})
+    assert found.data.sha256 == digits("test").sha256 and found.data.size == 500
+    assert found.network.semantics == "static network (one forward pass, no state)" and found.network.classes == tuple("0123456789")
+
+
+def test_rounding_costs_and_real_arithmetic_does_not() -> None:
+    real, float32 = (
+        certify.run(replace(QUICK, samples=3, arithmetic=name, attacks=(), methods=("interval",))) for name in ("real", "float32")
+    )
+    for exact, rounded in zip(real.outcomes, float32.outcomes, strict=True):
+        assert (exact.bounds["interval"] or 0) > (rounded.bounds["interval"] or 0)
+
+
+def test_attacks_without_proofs() -> None:
+    found = certify.run(replace(QUICK, methods=(), epsilons=(0.3,)))
+    assert {outcome.verdict for outcome in found.outcomes} <= {"falsified", "unknown"}
+    assert found.summaries[0].certified_by == {} and found.summaries[0].certified.count == 0
+
+
+def test_a_run_leaves_the_global_generator_alone() -> None:
+    state = torch.get_rng_state()
+    certify.run(replace(QUICK, samples=1))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_which_samples() -> None:
+    data = digits("test")
+    assert chosen_indices(None, data) == list(range(100)) and chosen_indices(None, data.take(range(7))) == list(range(7))
+    assert chosen_indices(3, data) == [0, 1, 2] and chosen_indices((5, 2), data) == [5, 2] and chosen_indices((499,), data) == [499]
+    for asked, highest in ((501, 500), ((1, 600), 600)):
+        with pytest.raises(ConfigError, match=rf"digits/test has 500 samples \(0..499\), asked for number {highest}"):
+            chosen_indices(asked, data)
 
 
 def test_a_run_agrees_with_single_certificates(report: certify.Report) -> None:
@@ -112,6 +200,20 @@ def test_misclassified_samples_are_neither_bounded_nor_attacked() -> None:
 def test_what_cannot_be_run(change: dict[str, object], error: type[Exception]) -> None:
     with pytest.raises(error):
         certify.run(replace(QUICK, **change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "words"),
+    [
+        (np.zeros((3, 1, 4, 4), np.float32), [0, 1, 2], "images are 1x4x4, the network expects 1x8x8"),
+        (np.full((3, 1, 8, 8), 2, np.float32), [0, 1, 2], r"values lie in \[2, 2\], the network expects \[0, 1\]"),
+        (np.zeros((3, 1, 8, 8), np.float32), [0, 1, 10], r"a label is 10, the network has classes 0\.\.9"),
+    ],
+)
+def test_data_that_do_not_fit(inputs: NDArray[np.float32], labels: list[int], words: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", inputs=inputs, labels=np.array(labels))
+    with pytest.raises(DataError, match=words):
+        certify.run(replace(QUICK, data=str(tmp_path / "mine.npz"), samples=None))
 
 
 def test_the_table_of_contents() -> None:

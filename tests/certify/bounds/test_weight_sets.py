@@ -21,9 +21,11 @@ from neurocert.certify.testing.conformance import arithmetic_of
 from neurocert.certify.testing.strategies import spiking
 from neurocert.models.data.digits import digits
 from neurocert.models.layers.lif import LIF
+from neurocert.models.layers.plastic_flex import MaskActivation, PlasticFlex
 from neurocert.models.semantics import Spiking
 from neurocert.perturbations.balls import Ball, L2Ball, LinfBall
-from neurocert.perturbations.weights import WeightBox
+from neurocert.perturbations.drift import SharedDrift
+from neurocert.perturbations.weights import WeightBox, WeightSet
 
 
 class Recurrent(nn.Module):
@@ -62,21 +64,19 @@ def randomised(network: nn.Module, seed: int) -> nn.Module:
     return network.eval()
 
 
-def changed_weights(network: nn.Module, weights: WeightBox, seed: int, count: int) -> list[dict[str, Tensor]]:
+def changed_weights(network: nn.Module, weights: WeightSet, seed: int, count: int) -> list[dict[str, Tensor]]:
     """Random corners and random inner points of the set."""
     generator, found = torch.Generator().manual_seed(seed), []
+    movable = weights.parameters(network)
     for index in range(count):
-        changed = {}
-        for name, value in weights.parameters(network).items():
-            noise = torch.rand(value.shape, generator=generator).to(value.dtype) * 2 - 1
-            reach = 3 * (weights.relative * value.abs() + weights.absolute)
-            changed[name] = weights.project(name, value.detach() + reach * (noise.sign() if index % 2 else noise / 3), network)
+        along = {name: torch.randn(value.shape, generator=generator) for name, value in movable.items()}
+        changed = weights.corner(along, network) if index % 2 else weights.sample(network, generator)
         assert weights.contains(changed, network)
         found.append(changed)
     return found
 
 
-def violations(network: nn.Module, centres: Tensor, ball: Ball, weights: WeightBox, seed: int) -> int:
+def violations(network: nn.Module, centres: Tensor, ball: Ball, weights: WeightSet, seed: int) -> int:
     meant, names = arithmetic_of(network, centres), set(weights.parameters(network))
     graph = with_uncertain_weights(simplify(capture(network, tuple(centres.shape[1:])), meant), names)
     unit = torch.eye(graph.shape(graph.output).numel(), dtype=torch.float64)[:, None].unflatten(2, graph.shape(graph.output))
@@ -120,6 +120,53 @@ def test_bounds_hold_for_every_choice_of_weights(kind: str, weights: WeightBox, 
 def test_weights_are_shared_over_time(semantics: Spiking, weights: WeightBox, ball: Ball, seed: int) -> None:
     network, centres = randomised(Recurrent(semantics), seed), torch.rand(2, 3, generator=torch.Generator().manual_seed(seed))
     assert violations(network, centres, ball, weights, seed) == 0
+
+
+class Gate(nn.Module):
+    """A PlasticFlex layer, and a head that reads it."""
+
+    def __init__(self, mask: MaskActivation) -> None:
+        super().__init__()
+        self.flex, self.head = PlasticFlex(2, 3, (3, 3), mask=mask), nn.Linear(27, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.flex(x).flatten(1))
+
+
+GATES = st.lists(st.sampled_from(["*threshold", "*norm.weight", "*norm.bias", "head.*", "*convolution*"]), min_size=1, unique=True)
+
+
+@pytest.mark.parametrize("mask", ["sigmoid", "hard-sigmoid", "binary"])
+@given(
+    names=GATES, relative=st.sampled_from([0.0, 0.05, 1.5]), absolute=st.sampled_from([0.0, 0.3]), ball=BALLS, seed=st.integers(0, 2**16)
+)
+@settings(max_examples=6, deadline=None)
+def test_gates_may_be_uncertain(mask: MaskActivation, names: list[str], relative: float, absolute: float, ball: Ball, seed: int) -> None:
+    network, centres = randomised(Gate(mask), seed), torch.rand(2, 2, 3, 3, generator=torch.Generator().manual_seed(seed))
+    assert violations(network, centres, ball, WeightBox(relative, absolute, tuple(names)), seed) == 0
+
+
+DRIFTS = st.builds(
+    lambda low, high, relative: (low, high, WeightBox(relative) if relative else None),
+    st.sampled_from([0.0, -0.4]),
+    st.sampled_from([0.0, 1.0]),
+    st.sampled_from([0.0, 0.05]),
+)
+
+
+@pytest.mark.parametrize("kind", [*NETWORKS, "gate"])
+@given(drift=DRIFTS, ball=BALLS, seed=st.integers(0, 2**16), double=st.booleans())
+@settings(max_examples=5, deadline=None)
+def test_weights_that_move_together(
+    kind: str, drift: tuple[float, float, WeightBox | None], ball: Ball, seed: int, *, double: bool
+) -> None:
+    network = randomised((NETWORKS | {"gate": lambda: Gate("hard-sigmoid")})[kind](), seed)
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.rand(2, 2, 3, 3, generator=generator)
+    if double:
+        network, centres = network.double(), centres.double()
+    directions = {name: torch.randn(v.shape, generator=generator) * (v != 0) for name, v in network.named_parameters() if v.dim() > 1}
+    assert violations(network, centres, ball, SharedDrift(directions, *drift), seed) == 0
 
 
 class Difference(nn.Module):
@@ -176,9 +223,9 @@ def test_drift_is_certified_broken_or_unknown() -> None:
 
 
 def test_weights_without_a_rule_are_named() -> None:
-    network, data = certify.load("digits-flex-ann"), digits("test").take([0])
-    with pytest.raises(UnsupportedLayer, match=r"routing\.threshold.*MaskRouting"):
-        certify.verify(network, data.inputs, data.labels, BALL, weights=certify.WeightBox(0.01, names=("*threshold",)))
+    network = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.LayerNorm(3, bias=False)).eval()
+    with pytest.raises(UnsupportedLayer, match=r"1\.bias, 1\.weight, 2\.weight \(read by functions, not by layers\)"):
+        certify.verify(network, torch.ones(1, 3), torch.tensor([0]), BALL, weights=certify.WeightBox(0.01))
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,8 @@ def test_a_counterexample_is_carried_to_every_larger_radius() -> None:
     assert {outcomes[NEAR, epsilon].verdict for epsilon in (0.2, 0.3, 0.5)} == {"falsified"}
     assert outcomes[NEAR, 0.2].witness is outcomes[NEAR, 0.3].witness is outcomes[NEAR, 0.5].witness
     assert [outcomes[NEAR, epsilon].attacks["fixed"] for epsilon in (0.2, 0.3)] == pytest.approx([-0.05, 0.05])
+    both = found((0.1, 0.5))
+    assert both[NEAR, 0.5].witness is both[NEAR, 0.1].witness  # the smaller change, though the larger radius was searched too
 
 
 def test_a_proof_against_a_carried_counterexample_ends_the_campaign(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,6 +12,7 @@ from torch import Tensor, nn
 from neurocert.models.checkpoints import load
 from neurocert.models.data.digits import digits
 from neurocert.models.errors import InputError
+from neurocert.models.layers.lif import Fire
 from neurocert.perturbations.attacks import attack, attacks
 from neurocert.perturbations.attacks.gradient import FGSM, PGD, margins
 from neurocert.perturbations.balls import Ball, L1Ball, L2Ball, LinfBall
@@ -20,6 +24,17 @@ DATA = digits("test").take(range(8))
 def searched(searcher: FGSM | PGD, network: nn.Module, ball: Ball, seed: int = 0) -> tuple[Tensor, Tensor]:
     found = searcher.search(network, DATA.inputs, DATA.labels, ball, torch.Generator().manual_seed(seed))
     return found.points, found.margins
+
+
+class Comparing(nn.Module):
+    """Spikes without a surrogate: no gradient reaches the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readout = nn.Linear(64, 10)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.readout((inputs.flatten(1) > 0.5).to(inputs.dtype))
 
 
 @pytest.mark.parametrize("name", ["digits-flex-ann", "digits-flex-snn"])
@@ -42,17 +57,64 @@ def test_margins_are_float64_and_a_tie_is_zero() -> None:
     assert found.dtype == torch.float64 and found.tolist() == [0.0, 1.0]
 
 
-def test_pgd_finds_the_minimum_of_a_linear_network() -> None:
+@pytest.mark.parametrize(("ball", "dual"), [(LinfBall(0.03), 1), (L2Ball(0.2), 2)], ids=["linf", "l2"])
+def test_pgd_finds_the_minimum_of_a_linear_network(ball: Ball, dual: int) -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
-    ball = LinfBall(0.03)
-    weight = (network[1].weight[0] - network[1].weight[1]).detach().double()
+    layer = nn.Linear(64, 2)
     inputs, labels = DATA.inputs, DATA.labels % 2
-    found = PGD().search(network, inputs, labels, ball, torch.Generator().manual_seed(0)).margins
+    found = PGD().search(nn.Sequential(nn.Flatten(), layer), inputs, labels, ball, torch.Generator().manual_seed(0)).margins
+    weight, offset = ((row[0] - row[1]).detach().double() for row in (layer.weight, layer.bias))
     sign = 1.0 - 2.0 * labels.double()
-    offset = (network[1].bias[0] - network[1].bias[1]).detach().double()
-    exact = sign * (inputs.flatten(1).double() @ weight + offset) - 0.03 * weight.abs().sum()
+    exact = sign * (inputs.flatten(1).double() @ weight + offset) - ball.epsilon * weight.norm(dual)
     assert torch.allclose(found, exact, atol=1e-5)
+
+
+def test_pgd_breaks_spiking_samples_that_one_step_does_not() -> None:
+    network, data, ball = load("digits-flex-snn").network, digits("test").take(range(30)), LinfBall(0.1, 0.0, 1.0)
+    once, many = (attack(name).search(network, data.inputs, data.labels, ball, torch.Generator()).broken for name in ("fgsm", "pgd"))
+    assert bool((many & ~once).any()) and int(many.sum()) > int(once.sum())
+
+
+def test_gradients_pass_through_spikes_that_stay_exact() -> None:
+    network, spikes = load("digits-flex-snn").network, []
+    for module in network.modules():
+        if isinstance(module, Fire):
+            module.register_forward_hook(lambda layer, inputs, outputs: spikes.append(outputs[1]))
+    points = DATA.inputs.clone().requires_grad_()
+    logits = network(points)
+    (gradient,) = torch.autograd.grad(margins(logits, DATA.labels).sum(), points)
+    assert bool((gradient.flatten(1).norm(dim=1) > 0).all())
+    assert {value for train in spikes for value in train.detach().unique().tolist()} == {0.0, 1.0}
+    with torch.no_grad():
+        assert torch.equal(network(DATA.inputs), logits)
+
+
+@pytest.mark.parametrize("searcher", [FGSM(), PGD(steps=3, restarts=2)], ids=["fgsm", "pgd"])
+def test_a_network_that_passes_no_gradient_is_still_searched(searcher: FGSM | PGD) -> None:
+    torch.manual_seed(0)
+    network = Comparing()
+    points, found = searched(searcher, network, BALLS[0])
+    assert bool(BALLS[0].contains(points, DATA.inputs).all())
+    assert torch.equal(found, margins(network(points), DATA.labels).detach())
+
+
+@pytest.mark.parametrize("searcher", [FGSM(), PGD(steps=3, restarts=2)], ids=["fgsm", "pgd"])
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_an_attack_needs_no_gradient_mode_of_its_caller(searcher: FGSM | PGD, mode: Callable[[], AbstractContextManager[None]]) -> None:
+    network = load("digits-flex-ann").network
+    expected = searched(searcher, network, BALLS[0])
+    with mode():
+        points, found = searched(searcher, network, BALLS[0])
+    assert torch.equal(points, expected[0]) and torch.equal(found, expected[1])
+    assert not points.requires_grad and not found.requires_grad
+
+
+@pytest.mark.parametrize("searcher", [FGSM(), PGD(steps=3, restarts=2)], ids=["fgsm", "pgd"])
+@pytest.mark.parametrize("kind", [LinfBall, L2Ball, L1Ball])
+def test_at_radius_zero_there_is_nothing_to_find(kind: type[Ball], searcher: FGSM | PGD) -> None:
+    network = load("digits-flex-snn").network
+    points, found = searched(searcher, network, kind(0.0, 0.0, 1.0))
+    assert torch.equal(points, DATA.inputs) and torch.equal(found, margins(network(DATA.inputs), DATA.labels).detach())
 
 
 def test_everything_breaks_as_the_radius_grows() -> None:
