@@ -111,7 +111,7 @@ class WeightedLinfBall(LinfBall):
 
     def box(self, centre: Tensor) -> tuple[Tensor, Tensor]:
         centre, reach = centre.double(), self.epsilon * self.scales
-        moves = reach > 0
+        moves = (self.scales > 0) & (self.epsilon > 0)
         lower = torch.where(moves, below(centre - above(reach)), centre)
         upper = torch.where(moves, above(centre + above(reach)), centre)
         return lower.clamp(min=self.low), upper.clamp(max=self.high)

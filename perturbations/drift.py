@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neurocert.models.errors import InputError
-from neurocert.perturbations.rounding import UNIT_ROUNDOFF, above, below, paired_dot
+from neurocert.perturbations.rounding import TINY, UNIT_ROUNDOFF, above, below, paired_dot, sum_down
 from neurocert.perturbations.weights import WeightBox, Weights, WeightSet, least_over, require_one_name, require_shapes
 
 STORED = 2.0**-23
@@ -65,16 +65,16 @@ class SharedDrift(WeightSet):
 
     def minimise_linear(self, coefficients: Mapping[str, Tensor], centres: Mapping[str, Tensor]) -> Tensor:
         """The box of residuals on its own, plus c times one number: at an end of c's range."""
-        fixed = torch.stack([least_over(a, *self._residual_box(name, centres[name])) for name, a in coefficients.items()]).sum(0)
+        fixed = sum_down(torch.stack([least_over(a, *self._residual_box(name, centres[name])) for name, a in coefficients.items()]))
         slope, error = torch.zeros_like(fixed), torch.zeros_like(fixed)
         for name, a in coefficients.items():
             rows, direction = a.flatten(2), self._direction(name, centres[name]).flatten()[None]
             flat = rows.flatten(0, 1)[:, None]
             slope = slope + paired_dot(flat, direction)[:, 0].unflatten(0, a.shape[:2])
             size = paired_dot(flat.abs(), direction.abs())[:, 0].unflatten(0, a.shape[:2])
-            error = error + 4 * (rows.shape[2] + 8) * UNIT_ROUNDOFF * size
+            error = error + 4 * (rows.shape[2] + len(coefficients) + 8) * UNIT_ROUNDOFF * size + TINY
         moved = torch.minimum(self.low * slope, self.high * slope) - max(-self.low, self.high) * error
-        return fixed + moved - 8 * UNIT_ROUNDOFF * (fixed.abs() + moved.abs())
+        return sum_down(torch.stack([fixed, moved - 8 * UNIT_ROUNDOFF * moved.abs()]))
 
     def contains(self, changed: Mapping[str, Tensor], network: nn.Module) -> bool:
         """Each weight admits an interval of c; they, and the scalar's range, must have a point in common."""

@@ -18,6 +18,7 @@ from neurocert.perturbations.sets import Ball
 EAGERNESS = 4.0
 """A full step asks for a flip this many times as strongly as an earlier flip asks to stay, so that first steps exchange flips."""
 LARGEST_ENUMERATION = 2**16
+LARGEST_COUNT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Flips(Ball):
     """{x in {0, 1}^n : at most ``count`` elements differ from the centre}, a Hamming ball.
 
     Attributes:
-        count: flips allowed; a whole number >= 0.
+        count: flips allowed; a whole number from 0 to ``LARGEST_COUNT``.
     """
 
     count: int
@@ -33,8 +34,8 @@ class Flips(Ball):
     high: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 0:
-            raise InputError(f"flips: count is {self.count!r}, expected a whole number >= 0")
+        if isinstance(self.count, bool) or not isinstance(self.count, int) or not 0 <= self.count <= LARGEST_COUNT:
+            raise InputError(f"flips: count is {self.count!r}, expected a whole number from 0 to {LARGEST_COUNT}")
 
     @property
     def epsilon(self) -> float:  # type: ignore[override]

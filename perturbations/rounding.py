@@ -21,6 +21,11 @@ def minimise_over_box(coefficients: Tensor, lower: Tensor, upper: Tensor) -> Ten
     return value - 4 * (a.shape[2] + 8) * UNIT_ROUNDOFF * paired_dot(a.abs(), magnitude) - TINY
 
 
+def sum_down(terms: Tensor) -> Tensor:
+    """The sum over the first axis, rounded down."""
+    return terms.sum(0) - 2 * len(terms) * UNIT_ROUNDOFF * terms.abs().sum(0) - TINY
+
+
 def paired_dot(a: Tensor, v: Tensor) -> Tensor:
     """sum over the last axis of a (R, B or 1, n) with v (B, n): (R, B)."""
     if a.shape[1] == 1:

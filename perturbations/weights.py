@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from neurocert.models.errors import InputError
-from neurocert.perturbations.rounding import above, below, minimise_over_box
+from neurocert.perturbations.rounding import above, below, minimise_over_box, sum_down
 
+LEAST = 2.0**-1074
+"""The smallest positive float64."""
 Weights = dict[str, Tensor]
 """Parameters by name."""
 
@@ -73,13 +75,13 @@ class WeightBox(WeightSet):
     Attributes:
         relative: share of each weight's size; dimensionless, finite, not negative.
         absolute: in the unit of the weights; finite, not negative.
-        names: patterns such as "*.weight" or "readout.*"; the other parameters stay as they are.
+        names: patterns such as "*.weight" or "readout.*", by default all; the other parameters stay as they are.
         radii: further radii of single weights by parameter, such as k deviations of each device; of the parameter's shape.
     """
 
     relative: float = 0.0
     absolute: float = 0.0
-    names: tuple[str, ...] = ("*.weight", "*.bias", "weight", "bias")
+    names: tuple[str, ...] = ("*",)
     radii: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,7 +89,7 @@ class WeightBox(WeightSet):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
                 raise InputError(f"weights: {name} is {value!r}, expected a finite number >= 0")
-        if not self.names or isinstance(self.names, str):
+        if isinstance(self.names, str) or not (self.names or self.radii):
             raise InputError(f"weights: names are {self.names!r}, expected a tuple of patterns such as ('*.weight',)")
         radii = {name: torch.as_tensor(radius).detach().double() for name, radius in self.radii.items()}
         for name, radius in radii.items():
@@ -98,12 +100,13 @@ class WeightBox(WeightSet):
     def describe(self) -> str:
         parts = [f"{100 * self.relative:g} % of itself"] * (self.relative > 0) + [f"{self.absolute:g}"] * (self.absolute > 0)
         parts += [f"its own radius ({', '.join(self.radii)})"] * bool(self.radii)
-        return f"every weight matching {' or '.join(self.names)} off by up to {' plus '.join(parts) or 'nothing'}"
+        which = "" if "*" in self.names else f" matching {' or '.join(self.names)}"
+        return f"every weight{which} off by up to {' plus '.join(parts) or 'nothing'}"
 
     def parameters(self, network: nn.Module) -> Weights:
         known = dict(network.named_parameters())
         for pattern in self.names:
-            if pattern not in WeightBox.names and not any(fnmatchcase(name, pattern) for name in known):
+            if not any(fnmatchcase(name, pattern) for name in known):
                 raise InputError(f"weights: no parameter matches {pattern!r}", f"the network has {', '.join(known)}")
         require_shapes(self.radii, network)
         chosen: Weights = {name: value for name, value in known.items() if self._matches(name)}
@@ -118,13 +121,13 @@ class WeightBox(WeightSet):
         return torch.where(moves, below(centre - outward), centre), torch.where(moves, above(centre + outward), centre)
 
     def minimise_linear(self, coefficients: Mapping[str, Tensor], centres: Mapping[str, Tensor]) -> Tensor:
-        return torch.stack([least_over(a, *self.box(name, centres[name])) for name, a in coefficients.items()]).sum(0)
+        return sum_down(torch.stack([least_over(a, *self.box(name, centres[name])) for name, a in coefficients.items()]))
 
     def contains(self, changed: Mapping[str, Tensor], network: nn.Module) -> bool:
         movable = self.parameters(network)
         for name, centre in network.named_parameters():
             distance = (changed.get(name, centre).detach().double() - centre.detach().double()).abs()
-            allowed = self.radius(name, centre.detach().double()) * (1 - 2.0**-50) if name in movable else torch.zeros_like(distance)
+            allowed = self._certain_radius(name, centre.detach().double()) if name in movable else torch.zeros_like(distance)
             if not bool((distance <= allowed).all()):
                 return False
         return True
@@ -132,10 +135,10 @@ class WeightBox(WeightSet):
     def project(self, name: str, changed: Tensor, network: nn.Module) -> Tensor:
         """The nearest values of the set, in the parameter's dtype, rounded towards the centre."""
         centre = self.parameters(network)[name].detach()
-        radius = self.radius(name, centre.double())
+        radius = self._certain_radius(name, centre.double())
         near = radius * (1 - 2.0**-20)
         inside = torch.minimum(torch.maximum(changed.detach().double(), centre.double() - near), centre.double() + near).to(centre.dtype)
-        far = (inside.double() - centre.double()).abs() > radius * (1 - 2.0**-50)
+        far = (inside.double() - centre.double()).abs() > radius
         return torch.where(far, centre, inside)
 
     def corner(self, along: Mapping[str, Tensor], network: nn.Module) -> Weights:
@@ -150,10 +153,15 @@ class WeightBox(WeightSet):
         return self._moved(moves, network)
 
     def radius(self, name: str, centre: Tensor) -> Tensor:
-        """How far each weight of a parameter may move; 0 where its name does not match. Not rounded in either direction."""
+        """How far each weight of a parameter may move: to a few roundings, and 0 only where it may not move at all."""
         if not self._matches(name):
             return torch.zeros_like(centre)
-        return self.relative * centre.abs() + self.absolute + self.radii.get(name, torch.zeros((), dtype=centre.dtype))
+        share = torch.where((centre != 0) & (self.relative > 0), (self.relative * centre.abs()).clamp(min=LEAST), 0.0)
+        return share + self.absolute + self.radii.get(name, torch.zeros((), dtype=centre.dtype))
+
+    def _certain_radius(self, name: str, centre: Tensor) -> Tensor:
+        """How far it certainly may."""
+        return below(self.radius(name, centre) * (1 - 2.0**-50)).clamp(min=0.0)
 
     def _matches(self, name: str) -> bool:
         return name in self.radii or any(fnmatchcase(name, pattern) for pattern in self.names)

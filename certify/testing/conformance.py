@@ -7,7 +7,7 @@ between what is claimed and what is computed, rounding included.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from neurocert.certify.bounds.arithmetic import Arithmetic, arithmetic
 from neurocert.certify.bounds.graph import Graph, capture
 from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import InputSet, Mixes, Propagation
-from neurocert.perturbations.balls import Ball
+from neurocert.perturbations.balls import Ball, NormBall
 
 POINTS = 12
 DESCENTS = 3
@@ -167,7 +167,9 @@ def _interval(network: nn.Module, centres: Tensor, ball: Ball) -> tuple[Tensor, 
 
 def _not_included(network: nn.Module, centres: Tensor, ball: Ball) -> Iterator[str]:
     """Interval bounds of a smaller set lie within those of a larger one."""
-    smaller = type(ball)(ball.epsilon / 2, ball.low, ball.high)
+    if not isinstance(ball, NormBall):
+        return
+    smaller = replace(ball, epsilon=ball.epsilon / 2)
     (inner_lower, inner_upper), (lower, upper) = _interval(network, centres, smaller), _interval(network, centres, ball)
     slack = 1e-9 * (1 + lower.abs() + upper.abs())  # the larger set's own rounding may be rounded the other way
     if bool((inner_lower < lower - slack).any()) or bool((inner_upper > upper + slack).any()):

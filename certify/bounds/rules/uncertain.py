@@ -95,12 +95,12 @@ def _masks(layer: UncertainRouting, inputs: Inputs) -> AnyMask:
     """
     given: dict[str, Any] = dict(zip(layer.names, _shared(inputs[2:]), strict=True))
     own = dict(layer.layer.named_parameters())
-    ends = {name: (given[name].lower, given[name].upper) if name in given else (value, value) for name, value in own.items()}
+    ends = {name: (given[name].lower, given[name].upper) if name in given else (value,) for name, value in own.items()}
     masks: list[Mask] = []
     for scale in ends["norm.weight"]:
         for threshold in ends["threshold"]:
             masks += [mask_of(layer.layer, threshold, scale, bias) for bias in ends["norm.bias"]]
-    middle = {name: (low + high) / 2 for name, (low, high) in ends.items()}
+    middle = {name: (both[0] + both[-1]) / 2 for name, both in ends.items()}
     centre = mask_of(layer.layer, middle["threshold"], middle["norm.weight"], middle["norm.bias"])
     return AnyMask(centre.scale, centre.shift, centre, tuple(masks))
 
