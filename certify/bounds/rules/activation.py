@@ -30,7 +30,10 @@ def _register_piecewise(
     statement: str,
     source: str,
     refuses: Callable[..., str | None] = lambda layer, inputs, output: None,
+    between: float = 0.0,
 ) -> None:
+    """Args: between: bounds what the evaluation meets on the way from the first to the last breakpoint."""
+
     def interval(layer: Any, inputs: Inputs) -> tuple[Box, ...]:
         function, breakpoints = pieces(layer)
         values = function(corners(inputs[0].lower, inputs[0].upper, breakpoints))
@@ -42,7 +45,10 @@ def _register_piecewise(
 
     def rounding(layer: Any, inputs: Inputs) -> tuple[Rounding, ...]:
         function, breakpoints = pieces(layer)
-        return (Rounding(operations(layer), function(corners(inputs[0].lower, inputs[0].upper, breakpoints)).abs().amax(0)),)
+        lower, upper = inputs[0].lower, inputs[0].upper
+        size = function(corners(lower, upper, breakpoints)).abs().amax(0)
+        reached = (lower < breakpoints[-1]) & (upper > breakpoints[0])
+        return (Rounding(operations(layer), torch.where(reached, size.clamp(min=between), size)),)
 
     def refine(layer: Any, inputs: Inputs) -> tuple[Tensor | None, ...]:
         _, breakpoints = pieces(layer)
@@ -150,8 +156,8 @@ _register_piecewise(
     EXTREMES,
     "theory: slopes and offsets; Zhang et al. 2018",
 )
-_register_piecewise((nn.LeakyReLU, functional.leaky_relu), _leaky_relu, lambda layer: 1, EXTREMES, "theory: slopes and offsets")
-_register_piecewise((nn.PReLU, functional.prelu), _prelu, lambda layer: 1, EXTREMES, "theory: slopes and offsets", _refuses_inputs)
+_register_piecewise((nn.LeakyReLU, functional.leaky_relu), _leaky_relu, lambda layer: 3, EXTREMES, "theory: slopes and offsets")
+_register_piecewise((nn.PReLU, functional.prelu), _prelu, lambda layer: 3, EXTREMES, "theory: slopes and offsets", _refuses_inputs)
 _register_piecewise((torch.abs, operator.abs, "abs"), _absolute, lambda layer: 0, EXTREMES, "theory: slopes and offsets")
 _register_piecewise(
     (nn.Hardtanh, nn.ReLU6, functional.hardtanh, functional.relu6, *CLIPS),
@@ -161,7 +167,9 @@ _register_piecewise(
     "clip(U, 0, 1) is Eq. 3.8 of the PlasticFlex thesis",
     _refuses_clip,
 )
-_register_piecewise((nn.Hardsigmoid, functional.hardsigmoid), _hard_sigmoid, lambda layer: 6, EXTREMES, "clip(x / 6 + 1 / 2, 0, 1)")
+_register_piecewise(
+    (nn.Hardsigmoid, functional.hardsigmoid), _hard_sigmoid, lambda layer: 6, EXTREMES, "clip(x / 6 + 1 / 2, 0, 1)", between=1.0
+)
 register(
     Rule(
         (nn.Sigmoid, torch.sigmoid, "sigmoid"),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neurocert.certify.bounds.arithmetic import FLOOR
 from neurocert.certify.bounds.call import Call, options
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
@@ -23,7 +24,7 @@ class AffineMap:
 
     Attributes:
         forward: x -> W x.
-        absolute: x -> |W| x.
+        absolute: x -> |W| x, or more.
         transpose: A (N, *output shape) -> A W (N, *input shape).
         offset: b, broadcastable to an output; 0 without bias.
         offset_magnitude: bounds b and every intermediate result of computing it.
@@ -66,7 +67,7 @@ def register_affine(
     def rounding(module: Any, inputs: Inputs) -> tuple[Rounding, ...]:
         affine = describe(module, inputs[0].lower.shape[1:])
         operations = affine.operations + 8 if affine.operations else 0
-        return (Rounding(operations, affine.absolute(inputs[0].magnitude) + affine.offset_magnitude),)
+        return (Rounding(operations, affine.absolute(inputs[0].magnitude + FLOOR) + affine.offset_magnitude),)
 
     register(Rule(layers, statement, source, interval, relax, linear, rounding, affine=True, loses=loses, refuses=refuses))
 
@@ -88,10 +89,15 @@ def by_differentiation(
     return AffineMap(function, absolute or function, transpose, zero, zero, operations)
 
 
+def sizes(weight: Tensor) -> Tensor:
+    """|W|, above what a machine may take for zero."""
+    return weight.abs() + FLOOR
+
+
 def _linear_map(layer: nn.Linear | Call, shape: torch.Size) -> AffineMap:
     given = _parameters(layer)
     weight, bias = given["weight"], _bias(given["bias"], given["weight"])
-    return AffineMap(lambda x: x @ weight.T, lambda x: x @ weight.abs().T, lambda a: a @ weight, bias, bias.abs(), max(weight.shape) + 1)
+    return AffineMap(lambda x: x @ weight.T, lambda x: x @ sizes(weight).T, lambda a: a @ weight, bias, bias.abs(), max(weight.shape) + 1)
 
 
 def _parameters(layer: Any) -> dict[str, Any]:
@@ -120,7 +126,7 @@ def _named_padding_map(weight: Tensor, bias: Tensor, shape: torch.Size, given: d
         return convolution(x, kernel, None, given["stride"], given["padding"], given["dilation"], given["groups"])
 
     terms = max(weight[0].numel(), weight.shape[0] // given["groups"] * weight[0, 0].numel())
-    linear = by_differentiation(lambda x: convolve(x, weight), shape, terms + 1, lambda x: convolve(x, weight.abs()))
+    linear = by_differentiation(lambda x: convolve(x, weight), shape, terms + 1, lambda x: convolve(x, sizes(weight)))
     return replace(linear, offset=bias, offset_magnitude=bias.abs())
 
 
@@ -153,7 +159,7 @@ def convolution_map(
         return transposed(a, weight, None, stride, padding, extra, groups, dilation)
 
     terms = max(weight[0].numel(), weight.shape[0] // groups * weight[0, 0].numel())
-    return AffineMap(lambda x: convolve(x, weight), lambda x: convolve(x, weight.abs()), transpose, bias, bias.abs(), terms + 1)
+    return AffineMap(lambda x: convolve(x, weight), lambda x: convolve(x, sizes(weight)), transpose, bias, bias.abs(), terms + 1)
 
 
 def _alignment_map(layer: ChannelAlignment, shape: torch.Size) -> AffineMap:
@@ -180,7 +186,7 @@ def _normalise_map(layer: Normalise, shape: torch.Size) -> AffineMap:
 
 
 def _diagonal(scale: Tensor, offset: Tensor, offset_magnitude: Tensor, operations: int) -> AffineMap:
-    return AffineMap(lambda x: x * scale, lambda x: x * scale.abs(), lambda a: a * scale, offset, offset_magnitude, operations)
+    return AffineMap(lambda x: x * scale, lambda x: x * sizes(scale), lambda a: a * scale, offset, offset_magnitude, operations)
 
 
 def _bias(bias: Tensor | None, weight: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurocert.certify.bounds.arithmetic import magnitude
+from neurocert.certify.bounds.arithmetic import magnitude, product_magnitude
 from neurocert.certify.bounds.call import Call, Repeated, Slot
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register, zero_constant
@@ -100,7 +100,7 @@ def _scale_linear(call: Call, shapes: tuple[torch.Size, ...], coefficients: Coef
 
 
 def _scale_rounding(call: Call, inputs: Inputs) -> tuple[Rounding, ...]:
-    return (Rounding(4 if len(call.arguments) == 2 else 0, inputs[0].magnitude * _factor(call).abs()),)
+    return (Rounding(4 if len(call.arguments) == 2 else 0, product_magnitude(inputs[0].magnitude, _factor(call).abs())),)
 
 
 def refuses_pair(call: Call, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
