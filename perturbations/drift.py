@@ -101,8 +101,13 @@ class SharedDrift(WeightSet):
         return self._at(self.high if rise > 0 else self.low, residual, network)
 
     def sample(self, network: nn.Module, generator: torch.Generator) -> Weights:
-        scalar = self.low + (self.high - self.low) * float(torch.rand((), generator=generator, dtype=torch.float64))
-        return self._at(scalar, {} if self.residual is None else self.residual.sample(network, generator), network)
+        return self._at(self._scalar(generator), {} if self.residual is None else self.residual.sample(network, generator), network)
+
+    def extreme(self, network: nn.Module, generator: torch.Generator) -> Weights:
+        return self._at(self._scalar(generator), {} if self.residual is None else self.residual.extreme(network, generator), network)
+
+    def _scalar(self, generator: torch.Generator) -> float:
+        return self.low + (self.high - self.low) * float(torch.rand((), generator=generator, dtype=torch.float64))
 
     def _at(self, scalar: float, residual: Weights, network: nn.Module) -> Weights:
         return {

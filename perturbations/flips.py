@@ -91,18 +91,17 @@ class Flips(Ball):
         return at_centre - gain * (1 + (falls.shape[2] + 8) * UNIT_ROUNDOFF) - 4 * UNIT_ROUNDOFF * (at_centre.abs() + gain) - TINY
 
     def size(self, elements: int) -> int:
-        """How many points the set has around an input of so many elements."""
         return sum(comb(elements, flips) for flips in range(min(self.count, elements) + 1))
 
-    def enumerate(self, centre: Tensor, largest: int = LARGEST_ENUMERATION) -> Iterator[Tensor]:
+    def enumerate(self, centre: Tensor) -> Iterator[Tensor]:
         """Every point around one input (*shape), the fewest flips first.
 
         Raises:
-            InputError: more than ``largest`` of them.
+            InputError: more than ``LARGEST_ENUMERATION`` of them.
         """
         number = self.size(centre.numel())
-        if number > largest:
-            raise InputError(f"{self.describe()} give {number} points, expected at most {largest}", "allow fewer flips")
+        if number > LARGEST_ENUMERATION:
+            raise InputError(f"{self.describe()} give {number} points, expected at most {LARGEST_ENUMERATION}", "allow fewer flips")
         return (
             _flipped(centre, some) for k in range(min(self.count, centre.numel()) + 1) for some in combinations(range(centre.numel()), k)
         )

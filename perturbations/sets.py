@@ -6,7 +6,9 @@ points (``sample``, ``project``) round inward. ``contains`` never says yes wrong
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import ClassVar, Self
 
 import torch
@@ -66,6 +68,18 @@ class Ball(ABC):
     @abstractmethod
     def step(self, gradient: Tensor, size: float) -> Tensor:
         """The step of length ``size`` along which a linear function with this gradient falls fastest."""
+
+    def size(self, elements: int) -> float:
+        """How many points the set has around an input of so many elements; infinity unless it is a finite set."""
+        return math.inf
+
+    def enumerate(self, centre: Tensor) -> Iterator[Tensor]:
+        """Every point around one input (*shape).
+
+        Raises:
+            InputError: too many of them.
+        """
+        raise InputError(f"{self.describe()} has infinitely many points, expected a finite set", "only flips can be enumerated")
 
     @abstractmethod
     def minimise_linear(self, coefficients: Tensor, centre: Tensor) -> Tensor:

@@ -67,6 +67,10 @@ class WeightSet(ABC):
     def sample(self, network: nn.Module, generator: torch.Generator) -> Weights:
         """Random weights of the set; they satisfy ``contains``."""
 
+    @abstractmethod
+    def extreme(self, network: nn.Module, generator: torch.Generator) -> Weights:
+        """Random weights of the set's border, where searches start; they satisfy ``contains``."""
+
 
 @dataclass(frozen=True, eq=False)
 class WeightBox(WeightSet):
@@ -151,6 +155,10 @@ class WeightBox(WeightSet):
             noise = torch.rand(value.shape, generator=generator, dtype=torch.float64) * 2 - 1
             moves[name] = noise * self.radius(name, value.detach().double())
         return self._moved(moves, network)
+
+    def extreme(self, network: nn.Module, generator: torch.Generator) -> Weights:
+        along = {name: torch.randn(value.shape, generator=generator) for name, value in self.parameters(network).items()}
+        return self.corner(along, network)
 
     def radius(self, name: str, centre: Tensor) -> Tensor:
         """How far each weight of a parameter may move: to a few roundings, and 0 only where it may not move at all."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neurocert.certify.bounds.arithmetic import FLOOR
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.bilinear_map import Corners, bilinear_bounds, bilinear_plane, corners
@@ -75,7 +76,7 @@ def _on_bias(layer: Uncertain, a: Tensor) -> Tensor:
 
 def _rounding(layer: Uncertain, inputs: Inputs) -> tuple[Rounding, ...]:
     parts = _parts(layer, inputs)
-    magnitude = layer.product(parts.x.magnitude, parts.weight.magnitude)
+    magnitude = layer.product(parts.x.magnitude + FLOOR, parts.weight.magnitude + FLOOR)
     magnitude = 2 * (magnitude + layer.shift(parts.bias.magnitude, magnitude.dim() - 1))  # twice: planes are sums of four parts
     weight = parts.weight.lower
     return (Rounding(max(weight[0].numel(), len(weight)) + 9, magnitude),)
