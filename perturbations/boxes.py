@@ -96,8 +96,11 @@ class WeightedLinfBall(LinfBall):
             raise InputError("scales are negative or not finite, expected finite numbers >= 0")
         object.__setattr__(self, "scales", scales)
 
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
     def describe(self) -> str:
         scales = f"scales {float(self.scales.min()):g} to {float(self.scales.max()):g} of its elements"

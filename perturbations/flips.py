@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from math import comb
-from typing import ClassVar, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -30,8 +30,8 @@ class Flips(Ball):
     """
 
     count: int
-    low: ClassVar[float] = 0.0
-    high: ClassVar[float] = 1.0
+    low: float = field(init=False, default=0.0)
+    high: float = field(init=False, default=1.0)
 
     def __post_init__(self) -> None:
         if isinstance(self.count, bool) or not isinstance(self.count, int) or not 0 <= self.count <= LARGEST_COUNT:

@@ -189,8 +189,8 @@ class Propagation:
             total, size = total + term, size + term.abs()
         used = [parameter for parameter in self.graph.parameters if parameter.value in pending]
         if used:
-            coefficients = {parameter.name: pending[parameter.value] for parameter in used}
-            term = self.inputs.weight_set.minimise_linear(coefficients, {parameter.name: parameter.centre for parameter in used})
+            on_weights = {parameter.name: pending[parameter.value] for parameter in used}
+            term = self.inputs.weight_set.minimise_linear(on_weights, {parameter.name: parameter.centre for parameter in used})
             total, size = total + term, size + term.abs()
         result = total - CONSTANT_SLACK * size
         if bool(torch.isnan(result).any()) or bool(torch.isposinf(result).any()):

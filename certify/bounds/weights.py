@@ -100,7 +100,7 @@ def _rewritten(node: Node, own: Collection[str], made: dict[str, Uncertain | Unc
     parameters = tuple(Value(f"parameter {name}") for name in own)
     if isinstance(layer, MaskRouting):
         return [replace(node, layer=made.setdefault(node.path, UncertainRouting(layer, names)), inputs=(*node.inputs, *parameters))]
-    assert isinstance(layer, AFFINE)
+    assert isinstance(layer, nn.Module)
     uncertain = made.setdefault(node.path, Uncertain(layer, names))
     if not isinstance(layer, BATCH_NORMS):
         return [replace(node, layer=uncertain, inputs=(*node.inputs, *parameters))]

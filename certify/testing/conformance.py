@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +17,12 @@ from neurocert.certify.bounds.arithmetic import Arithmetic, arithmetic
 from neurocert.certify.bounds.graph import Graph, capture
 from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import InputSet, Mixes, Propagation
+from neurocert.certify.bounds.weights import with_uncertain_weights
 from neurocert.perturbations.balls import Ball, NormBall
+from neurocert.perturbations.weights import Weights, WeightSet
 
 POINTS = 12
+CHOICES = 2
 DESCENTS = 3
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -45,23 +49,25 @@ class Violation:
         return f"{self.bounds}: output {self.output} of sample {self.sample} is {self.computed!r}, claimed bound {self.bound!r}"
 
 
-def violations(network: nn.Module, centres: Tensor, ball: Ball, *, seed: int = 0) -> list[Violation]:
+def violations(network: nn.Module, centres: Tensor, ball: Ball, *, weights: WeightSet | None = None, seed: int = 0) -> list[Violation]:
     """Every bound of every output that a tried point breaks; none for sound rules.
 
     Bounds: interval; linear on interval and on refined bounds; linear with random mixes; each of the graph as captured
-    and as simplified. Points: the centre, random points, corners, and those found by descent on each output.
+    and as simplified. Points: the centre, random points, corners, and those found by descent on each output. Where weights
+    are uncertain, all of these with each of several weights of the set.
 
     Args:
         network: in evaluation mode, one tensor in, one out.
         centres: (B, *shape), in the network's dtype.
         ball: the perturbation set.
+        weights: what the weights may be; None for those that the network has.
         seed: of the points.
     """
     with torch.no_grad():
-        lowest, highest = extremes(network, centres, ball, seed)
+        lowest, highest = extremes(network, centres, ball, seed, weights)
         return [
             Violation(name, output, sample, float(computed), float(bound))
-            for name, lower, upper in all_bounds(network, centres, ball, seed)
+            for name, lower, upper in all_bounds(network, centres, ball, seed, weights)
             for computed, bound, broken in ((lowest, lower, lowest < lower), (highest, upper, highest > upper))
             for sample, output, computed, bound in _where(broken, computed, bound)
         ]
@@ -79,22 +85,26 @@ def conforms(network: nn.Module, centres: Tensor, ball: Ball, *, seed: int = 0) 
         raise AssertionError(f"{len(problems)} violations, first: " + "; ".join(problems[:5]))
 
 
-def extremes(network: nn.Module, centres: Tensor, ball: Ball, seed: int) -> tuple[Tensor, Tensor]:
+def extremes(network: nn.Module, centres: Tensor, ball: Ball, seed: int, weights: WeightSet | None = None) -> tuple[Tensor, Tensor]:
     """(least, greatest) of each output over all points tried: float64 (B, outputs)."""
     lowest = highest = network(centres).flatten(1).double()
-    for point in _points(network, centres, ball, seed):
-        outputs = network(point).flatten(1).double()
+    for changed, point in product(_weights(network, centres, weights, seed), (centres, *_points(network, centres, ball, seed))):
+        outputs = torch.func.functional_call(network, changed, (point,)).flatten(1).double()
         lowest, highest = torch.minimum(lowest, outputs), torch.maximum(highest, outputs)
     return lowest, highest
 
 
-def all_bounds(network: nn.Module, centres: Tensor, ball: Ball, seed: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+def all_bounds(
+    network: nn.Module, centres: Tensor, ball: Ball, seed: int, weights: WeightSet | None = None
+) -> Iterator[tuple[str, Tensor, Tensor]]:
     """(name, lower, upper) of every way to bound the outputs: float64 (B, outputs)."""
     meant = arithmetic_of(network, centres)
     captured = capture(network, tuple(centres.shape[1:]))
-    for form, graph in (("captured", captured), ("simplified", simplify(captured, meant))):
+    uncertain = () if weights is None else weights.parameters(network)
+    for form, known in (("captured", captured), ("simplified", simplify(captured, meant))):
+        graph = with_uncertain_weights(known, uncertain)
         for refine in (False, True):
-            bounds = Propagation(graph, InputSet(ball, centres), meant, refine=refine)
+            bounds = Propagation(graph, InputSet(ball, centres, weights), meant, refine=refine)
             box, name = bounds.bounds[graph.output], f"{form} graph, {'refined' if refine else 'plain'}"
             yield f"interval, {name}", box.lower.flatten(1), box.upper.flatten(1)
             yield f"linear, {name}", *_both(bounds, graph, None)
@@ -121,6 +131,20 @@ def _random_mixes(bounds: Propagation, graph: Graph, unit: Tensor, seed: int) ->
     for mix in mixes.values.values():
         mix.copy_(torch.rand(mix.shape, generator=generator, dtype=mix.dtype) * 2 - 1)
     return mixes
+
+
+def _weights(network: nn.Module, centres: Tensor, weights: WeightSet | None, seed: int) -> list[Weights]:
+    """Weights to try: the network's own, extreme and other random ones of the set, and those against the first output's gradient."""
+    if weights is None:
+        return [{}]
+    generator = torch.Generator().manual_seed(seed)
+    found = [{}, *(choose(network, generator) for _ in range(CHOICES) for choose in (weights.extreme, weights.sample))]
+    leaves = {name: value.detach().clone().requires_grad_() for name, value in weights.parameters(network).items()}
+    with torch.enable_grad():
+        value = torch.func.functional_call(network, leaves, (centres[:1],)).flatten()[0]
+        given = torch.autograd.grad(value, list(leaves.values()), allow_unused=True) if value.requires_grad else [None] * len(leaves)
+    along = {name: torch.zeros_like(leaf) if g is None else g for (name, leaf), g in zip(leaves.items(), given, strict=True)}
+    return [*found, *(weights.corner({name: sign * g for name, g in along.items()}, network) for sign in (1, -1))]
 
 
 def _points(network: nn.Module, centres: Tensor, ball: Ball, seed: int) -> Iterator[Tensor]:

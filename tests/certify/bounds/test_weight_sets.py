@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from neurocert import certify
 from neurocert.certify.bounds.graph import capture
-from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import InputSet, Propagation
 from neurocert.certify.bounds.uncertain import Uncertain
 from neurocert.certify.bounds.weights import with_uncertain_weights
 from neurocert.certify.errors import InputError, UnsupportedLayer
-from neurocert.certify.testing.conformance import arithmetic_of
+from neurocert.certify.testing.conformance import arithmetic_of, violations
 from neurocert.certify.testing.strategies import spiking
 from neurocert.models.data.digits import digits
 from neurocert.models.layers.lif import LIF
@@ -25,7 +24,7 @@ from neurocert.models.layers.plastic_flex import MaskActivation, PlasticFlex
 from neurocert.models.semantics import Spiking
 from neurocert.perturbations.balls import Ball, L2Ball, LinfBall
 from neurocert.perturbations.drift import SharedDrift
-from neurocert.perturbations.weights import WeightBox, WeightSet
+from neurocert.perturbations.weights import WeightBox
 
 
 class Recurrent(nn.Module):
@@ -64,37 +63,6 @@ def randomised(network: nn.Module, seed: int) -> nn.Module:
     return network.eval()
 
 
-def changed_weights(network: nn.Module, weights: WeightSet, seed: int, count: int) -> list[dict[str, Tensor]]:
-    """Random corners and random inner points of the set."""
-    generator, found = torch.Generator().manual_seed(seed), []
-    movable = weights.parameters(network)
-    for index in range(count):
-        along = {name: torch.randn(value.shape, generator=generator) for name, value in movable.items()}
-        changed = weights.corner(along, network) if index % 2 else weights.sample(network, generator)
-        assert weights.contains(changed, network)
-        found.append(changed)
-    return found
-
-
-def violations(network: nn.Module, centres: Tensor, ball: Ball, weights: WeightSet, seed: int) -> int:
-    meant, names = arithmetic_of(network, centres), set(weights.parameters(network))
-    graph = with_uncertain_weights(simplify(capture(network, tuple(centres.shape[1:])), meant), names)
-    unit = torch.eye(graph.shape(graph.output).numel(), dtype=torch.float64)[:, None].unflatten(2, graph.shape(graph.output))
-    bounds = []
-    with torch.no_grad():
-        for refine in (False, True):
-            found = Propagation(graph, InputSet(ball, centres, weights), meant, refine=refine)
-            box = found.bounds[graph.output]
-            bounds.append((box.lower.flatten(1), box.upper.flatten(1)))
-            bounds.append((found.lower(graph.output, unit).T, -found.lower(graph.output, -unit).T))
-        generator, broken = torch.Generator().manual_seed(seed), 0
-        for changed in changed_weights(network, weights, seed, 12):
-            for points in (centres, ball.sample(centres, generator), ball.project(centres + torch.randn_like(centres).sign(), centres)):
-                outputs = torch.func.functional_call(network, changed, (points,)).flatten(1).double()
-                broken += sum(int(((outputs < lower) | (outputs > upper)).sum()) for lower, upper in bounds)
-    return broken
-
-
 SETS = st.builds(
     WeightBox,
     relative=st.sampled_from([0.0, 1e-6, 0.01, 0.3]),
@@ -107,19 +75,19 @@ BALLS = st.sampled_from([LinfBall(0.0), LinfBall(0.1), L2Ball(0.2)])
 
 @pytest.mark.parametrize("kind", NETWORKS)
 @given(weights=SETS, ball=BALLS, seed=st.integers(0, 2**16), double=st.booleans())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_bounds_hold_for_every_choice_of_weights(kind: str, weights: WeightBox, ball: Ball, seed: int, double: bool) -> None:
     network, centres = randomised(NETWORKS[kind](), seed), torch.rand(2, 2, 3, 3, generator=torch.Generator().manual_seed(seed))
     if double:
         network, centres = network.double(), centres.double()
-    assert violations(network, centres, ball, weights, seed) == 0
+    assert violations(network, centres, ball, weights=weights, seed=seed) == []
 
 
 @given(semantics=spiking(), weights=SETS, ball=BALLS, seed=st.integers(0, 2**16))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_weights_are_shared_over_time(semantics: Spiking, weights: WeightBox, ball: Ball, seed: int) -> None:
     network, centres = randomised(Recurrent(semantics), seed), torch.rand(2, 3, generator=torch.Generator().manual_seed(seed))
-    assert violations(network, centres, ball, weights, seed) == 0
+    assert violations(network, centres, ball, weights=weights, seed=seed) == []
 
 
 class Gate(nn.Module):
@@ -140,10 +108,10 @@ GATES = st.lists(st.sampled_from(["*threshold", "*norm.weight", "*norm.bias", "h
 @given(
     names=GATES, relative=st.sampled_from([0.0, 0.05, 1.5]), absolute=st.sampled_from([0.0, 0.3]), ball=BALLS, seed=st.integers(0, 2**16)
 )
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_gates_may_be_uncertain(mask: MaskActivation, names: list[str], relative: float, absolute: float, ball: Ball, seed: int) -> None:
     network, centres = randomised(Gate(mask), seed), torch.rand(2, 2, 3, 3, generator=torch.Generator().manual_seed(seed))
-    assert violations(network, centres, ball, WeightBox(relative, absolute, tuple(names)), seed) == 0
+    assert violations(network, centres, ball, weights=WeightBox(relative, absolute, tuple(names)), seed=seed) == []
 
 
 DRIFTS = st.builds(
@@ -156,7 +124,7 @@ DRIFTS = st.builds(
 
 @pytest.mark.parametrize("kind", [*NETWORKS, "gate"])
 @given(drift=DRIFTS, ball=BALLS, seed=st.integers(0, 2**16), double=st.booleans())
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_weights_that_move_together(
     kind: str, drift: tuple[float, float, WeightBox | None], ball: Ball, seed: int, *, double: bool
 ) -> None:
@@ -166,7 +134,7 @@ def test_weights_that_move_together(
     if double:
         network, centres = network.double(), centres.double()
     directions = {name: torch.randn(v.shape, generator=generator) * (v != 0) for name, v in network.named_parameters() if v.dim() > 1}
-    assert violations(network, centres, ball, SharedDrift(directions, *drift), seed) == 0
+    assert violations(network, centres, ball, weights=SharedDrift(directions, *drift), seed=seed) == []
 
 
 class Difference(nn.Module):
@@ -205,10 +173,9 @@ def test_exact_at_a_point_and_tight_to_first_order() -> None:
 
 
 def test_drift_is_certified_broken_or_unknown() -> None:
-    network, data = certify.load("digits-flex-snn"), digits("test").take(range(6))
-    names = tuple(name for name, _ in network.named_parameters() if "routing" not in name)
+    network, data = certify.load("digits-flex-snn"), digits("test").take(range(2))
     small, large = (
-        certify.verify(network, data.inputs, data.labels, certify.LinfBall(0.001), weights=certify.WeightBox(relative, names=names))
+        certify.verify(network, data.inputs, data.labels, certify.LinfBall(0.001), weights=certify.WeightBox(relative))
         for relative in (1e-4, 0.5)
     )
     assert {c.verdict for c in small} == {"certified"} and "0.01 % of itself" in small[0].perturbation
