@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from neurocert.certify.bounds.arithmetic import Arithmetic, arithmetic
+from neurocert.certify.bounds.backward import InputSet, Mixes
 from neurocert.certify.bounds.graph import Graph, capture
 from neurocert.certify.bounds.passes import simplify
-from neurocert.certify.bounds.propagation import InputSet, Mixes, Propagation
+from neurocert.certify.bounds.propagation import OVERHEAD, Propagation
 from neurocert.certify.bounds.weights import with_uncertain_weights
 from neurocert.perturbations.balls import Ball, NormBall
 from neurocert.perturbations.weights import Weights, WeightSet
@@ -101,11 +102,12 @@ def all_bounds(
     meant = arithmetic_of(network, centres)
     captured = capture(network, tuple(centres.shape[1:]))
     uncertain = () if weights is None else weights.parameters(network)
-    for form, known in (("captured", captured), ("simplified", simplify(captured, meant))):
+    for form, known, overhead in (("captured", captured, 0), ("simplified", simplify(captured, meant), OVERHEAD)):
         graph = with_uncertain_weights(known, uncertain)
         for refine in (False, True):
-            bounds = Propagation(graph, InputSet(ball, centres, weights), meant, refine=refine)
-            box, name = bounds.bounds[graph.output], f"{form} graph, {'refined' if refine else 'plain'}"
+            bounds = Propagation(graph, InputSet(ball, centres, weights), meant, refine=refine, overhead=overhead)
+            how = f"refined{' in small windows' * (not overhead)}" if refine else "plain"
+            box, name = bounds.bounds[graph.output], f"{form} graph, {how}"
             yield f"interval, {name}", box.lower.flatten(1), box.upper.flatten(1)
             yield f"linear, {name}", *_both(bounds, graph, None)
             yield f"linear with random mixes, {name}", *_both(bounds, graph, seed)

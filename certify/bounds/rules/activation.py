@@ -17,6 +17,7 @@ from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Ru
 from neurocert.certify.bounds.relaxations.lines import Lines, apply_lines
 from neurocert.certify.bounds.relaxations.piecewise import Function, corners, piecewise_linear_lines
 from neurocert.certify.bounds.relaxations.s_shaped import sigmoid_lines
+from neurocert.certify.bounds.window import by_element
 from neurocert.models.semantics import nearest_float32
 
 Pieces = tuple[Function, Sequence[float]]
@@ -55,7 +56,11 @@ def _register_piecewise(
         crossed = [(inputs[0].lower < b) & (b < inputs[0].upper) for b in breakpoints]
         return (torch.stack(crossed).any(0),)
 
-    register(Rule(layers, statement, source, interval, relax, along_lines, rounding, refine=refine, mixes=True, refuses=refuses))
+    register(
+        Rule(
+            layers, statement, source, interval, relax, along_lines, rounding, refine=refine, mixes=True, local=by_element, refuses=refuses
+        )
+    )
 
 
 def along_lines(layer: Any, lines: Lines, coefficients: Coefficients, mix: Tensor | None = None) -> tuple[Coefficients, Tensor]:
@@ -182,5 +187,6 @@ register(
         _sigmoid_rounding,
         refine=_sigmoid_refine,
         mixes=True,
+        local=by_element,
     )
 )

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from neurocert.certify.bounds.arithmetic import REAL
+from neurocert.certify.bounds.backward import InputSet, Mixes
 from neurocert.certify.bounds.graph import capture
 from neurocert.certify.bounds.passes import simplify
-from neurocert.certify.bounds.propagation import InputSet, Mixes, Propagation
+from neurocert.certify.bounds.propagation import Propagation
 from neurocert.certify.errors import NumericalFailure
 from neurocert.models.layers.lif import LIF
 from neurocert.models.layers.normalise import Normalise

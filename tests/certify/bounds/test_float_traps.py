@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurocert.certify.bounds.arithmetic import FLOAT32
+from neurocert.certify.bounds.backward import InputSet
 from neurocert.certify.bounds.graph import capture
 from neurocert.certify.bounds.passes import simplify
-from neurocert.certify.bounds.propagation import InputSet, Propagation
+from neurocert.certify.bounds.propagation import Propagation
 from neurocert.perturbations.balls import LinfBall
 
 TINY, HUGE = 1e-39, 1e35
