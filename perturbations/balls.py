@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurocert.models.errors import InputError
-from neurocert.perturbations.flips import Flips
 from neurocert.perturbations.rounding import TINY, UNIT_ROUNDOFF, above, at_most_sum, below, inward, minimise_over_box, spread
 from neurocert.perturbations.sets import Ball
 
@@ -204,20 +203,19 @@ class L1Ball(NormBall):
         return at_centre - gain * (1 + 8 * (a.shape[2] + 8) * UNIT_ROUNDOFF) - 4 * UNIT_ROUNDOFF * (at_centre.abs() + gain) - TINY
 
 
-BALLS: dict[str, type[NormBall | Flips]] = {"linf": LinfBall, "l2": L2Ball, "l1": L1Ball, "flips": Flips}
+BALLS: dict[str, type[NormBall]] = {"linf": LinfBall, "l2": L2Ball, "l1": L1Ball}
 """By the names of their norms."""
 
 
-def ball(norm: str, epsilon: float) -> NormBall | Flips:
-    """The ball of this norm ("linf", "l2", "l1", or "flips" of binary inputs) and radius.
+def ball(norm: str, epsilon: float) -> NormBall:
+    """The ball of this norm ("linf", "l2" or "l1") and radius.
 
     Raises:
-        InputError: unknown norm, or a radius that is none.
+        InputError: unknown norm.
     """
     if norm not in BALLS:
         raise InputError(f"norm is {norm!r}, expected one of {', '.join(BALLS)}")
-    whole = BALLS[norm] is Flips and isinstance(epsilon, float) and epsilon.is_integer()
-    return BALLS[norm](int(epsilon) if whole else epsilon)  # type: ignore[arg-type]
+    return BALLS[norm](epsilon)
 
 
 def _dual_bound(a: Tensor, down: Tensor, up: Tensor, epsilon: float) -> Tensor:
