@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional
 
 from neurocert import certify
 from neurocert.certify.bounds.backward import InputSet
@@ -22,7 +24,7 @@ from neurocert.certify.testing.strategies import spiking
 from neurocert.models.data.digits import digits
 from neurocert.models.layers.lif import LIF
 from neurocert.models.layers.plastic_flex import MaskActivation, PlasticFlex
-from neurocert.models.semantics import Spiking
+from neurocert.models.semantics import FactorLeak, Spiking
 from neurocert.perturbations.balls import Ball, L2Ball, LinfBall
 from neurocert.perturbations.drift import SharedDrift
 from neurocert.perturbations.weights import WeightBox
@@ -192,8 +194,35 @@ def test_drift_is_certified_broken_or_unknown() -> None:
 
 def test_weights_without_a_rule_are_named() -> None:
     network = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.LayerNorm(3, bias=False)).eval()
-    with pytest.raises(UnsupportedLayer, match=r"1\.bias, 1\.weight, 2\.weight \(read by functions, not by layers\)"):
+    with pytest.raises(UnsupportedLayer, match=r"1\.bias, 1\.weight, 2\.weight \(read by no layer of its own\)"):
         certify.verify(network, torch.ones(1, 3), torch.tensor([0]), BALL, weights=certify.WeightBox(0.01))
+
+
+class Elsewhere(nn.Module):
+    """Reads its layer's weight beside the layer, in a way that a trace does not see."""
+
+    def __init__(self, read: Callable[[nn.Linear, Tensor], Tensor], semantics: Spiking | None = None) -> None:
+        super().__init__()
+        self.layer, self.read, self.neuron = nn.Linear(3, 3), read, None if semantics is None else LIF(semantics)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value = self.layer(x) + self.read(self.layer, x)
+        return value if self.neuron is None else self.neuron(None, value)[1]
+
+
+READS: dict[str, Callable[[nn.Linear, Tensor], Tensor]] = {
+    "as a constant": lambda layer, x: layer.weight.detach().sum() * 1.0,
+    "as a factor": lambda layer, x: x * layer.weight.detach()[0],
+    "in a function": lambda layer, x: functional.linear(x, layer.weight),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("semantics", [None, Spiking(0.5, ">", "hard", 0.0, "in-step", FactorLeak(0.5), 1, "direct", "mean")])
+def test_weights_that_are_read_elsewhere_are_refused(read: str, semantics: Spiking | None) -> None:
+    network = randomised(Elsewhere(READS[read], semantics), 0)
+    with pytest.raises(UnsupportedLayer, match=r"not every use of layer\.weight, layer\.bias can be followed"):
+        certify.verify(network, torch.ones(1, 3), network(torch.ones(1, 3)).argmax(1), BALL, weights=certify.WeightBox(0.01))
 
 
 @pytest.mark.parametrize(
