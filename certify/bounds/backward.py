@@ -78,15 +78,15 @@ class Backward:
         self.graph, self.inputs, self.arithmetic, self.bounds = graph, inputs, arithmetic, bounds
         self._positions = {node.name: index for index, node in enumerate(graph.nodes)}
         self._charges: dict[Value, Tensor] = {}
-        self._relaxations: dict[tuple[str, Window | None], Any] = {}
+        self._relaxations: dict[tuple[str, Window | tuple[int, int] | None], Any] = {}
 
     def of(self, samples: slice) -> Backward:
         """The same for some of the samples."""
         return Backward(self.graph, self.inputs.of(samples), self.arithmetic, _Slices(self.bounds, samples))
 
     def forget_windows(self) -> None:
-        """Drops what was kept for windows."""
-        self._relaxations = {key: kept for key, kept in self._relaxations.items() if key[1] is None}
+        """Drops what was kept for single windows."""
+        self._relaxations = {key: kept for key, kept in self._relaxations.items() if not isinstance(key[1], Window)}
 
     def __call__(
         self,
@@ -142,10 +142,13 @@ class Backward:
         return [*terms, constant]
 
     def _relaxation(self, node: Node, layer: Any, window: Window | None, seen: Window | None) -> Any:
-        if (node.name, window) not in self._relaxations:
+        """An affine layer's depends on the sizes alone, so one serves all windows of a size."""
+        rule = _rule(node)
+        key = node.name, window.size if window and rule.affine else window
+        if key not in self._relaxations:
             inputs = tuple(self.bounds[source] if seen is None else _seen(self.bounds[source], seen) for source in node.inputs)
-            self._relaxations[node.name, window] = _rule(node).relax(layer, inputs)
-        return self._relaxations[node.name, window]
+            self._relaxations[key] = rule.relax(layer, inputs)
+        return self._relaxations[key]
 
     def _charged(self, value: Value, window: Window | None, a: Tensor) -> Tensor:
         """What rounding may take from a bound by coefficients ``a``, negative: the network's, and ours of what was done to it."""

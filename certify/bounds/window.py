@@ -21,6 +21,10 @@ class Window:
     left: int
     right: int
 
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.bottom - self.top, self.right - self.left
+
     def numel(self, shape: torch.Size) -> int:
         return shape[0] * (self.bottom - self.top) * (self.right - self.left)
 

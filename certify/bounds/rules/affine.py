@@ -67,7 +67,7 @@ def register_affine(
         (a,) = coefficients
         assert a is not None
         back = affine.transpose(a.flatten(0, 1)).unflatten(0, a.shape[:2])
-        return (back,), (a * affine.offset).flatten(2).sum(2)
+        return (back,), _weighed(a, affine.offset)
 
     def rounding(module: Any, inputs: Inputs) -> tuple[Rounding, ...]:
         affine = describe(module, inputs[0].lower.shape[1:])
@@ -75,6 +75,13 @@ def register_affine(
         return (Rounding(operations, affine.absolute(inputs[0].magnitude + FLOOR) + affine.offset_magnitude),)
 
     register(Rule(layers, statement, source, interval, relax, linear, rounding, affine=True, loses=loses, local=local, refuses=refuses))
+
+
+def _weighed(a: Tensor, offset: Tensor) -> Tensor:
+    """sum a offset, for an offset broadcast over what it has one value for: (R, B or 1)."""
+    shape = (1,) * (a.dim() - 2 - offset.dim()) + offset.shape
+    repeated = [2 + axis for axis, size in enumerate(shape) if size == 1]
+    return ((a.sum(repeated, keepdim=True) if repeated else a) * offset).flatten(2).sum(2)
 
 
 def by_differentiation(
@@ -152,6 +159,7 @@ def convolution_map(
 ) -> AffineMap:
     """The map of a convolution in one, two or three dimensions with zero padding."""
     convolution, transposed = CONVOLUTIONS[len(shape) - 1]
+    matrix: list[Tensor] = []  # made when first worth it
 
     def convolve(x: Tensor, kernel: Tensor) -> Tensor:
         return convolution(x, kernel, None, stride, padding, dilation, groups)
@@ -163,9 +171,10 @@ def convolution_map(
         ]
         if len(a) < MANY * a[0].numel() or a[0].numel() * shape.numel() > SMALL_MATRIX:
             return transposed(a, weight, None, stride, padding, extra, groups, dilation)
-        unit = torch.eye(a[0].numel(), dtype=a.dtype, device=a.device).unflatten(1, a.shape[1:])
-        matrix = transposed(unit, weight, None, stride, padding, extra, groups, dilation).flatten(1)
-        return (a.flatten(1) @ matrix).unflatten(1, shape)
+        if not matrix:
+            unit = torch.eye(a[0].numel(), dtype=a.dtype, device=a.device).unflatten(1, a.shape[1:])
+            matrix.append(transposed(unit, weight, None, stride, padding, extra, groups, dilation).flatten(1))
+        return (a.flatten(1) @ matrix[0]).unflatten(1, shape)
 
     terms = max(weight[0].numel(), weight.shape[0] // groups * weight[0, 0].numel())
     return AffineMap(lambda x: convolve(x, weight), lambda x: convolve(x, sizes(weight)), transpose, bias, bias.abs(), terms + 1)
