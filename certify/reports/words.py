@@ -45,7 +45,7 @@ def change(perturbation: Perturbation, epsilon: float) -> str:
         "linf": f"change of up to {epsilon:g} per pixel",
         "l2": f"change of Euclidean length up to {epsilon:g}",
         "l1": f"change of absolute sum up to {epsilon:g}",
-        "flips": f"flip of up to {epsilon:g} pixels",
+        "flips": f"flip of up to {epsilon:g} pixel{'s' * (epsilon != 1)}",
     }
     return known.get(perturbation.name, f"change of size up to {epsilon:g} ({perturbation.name})")
 

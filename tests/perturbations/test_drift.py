@@ -54,7 +54,7 @@ def double(network: nn.Linear) -> dict[str, Tensor]:
 
 
 @given(cases(), st.lists(NUMBERS, min_size=4, max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_the_minimum_is_never_above_the_exact_one(case: tuple[nn.Linear, SharedDrift], a: list[float]) -> None:
     """Over the line and its residual; linear in c, so at an end."""
     network, drift = case
@@ -109,7 +109,7 @@ def belongs(drift: SharedDrift, network: nn.Linear, changed: dict[str, Tensor]) 
 
 
 @given(cases(), st.integers(0, 2**16))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_weights_that_are_handed_out_belong(case: tuple[nn.Linear, SharedDrift], seed: int) -> None:
     network, drift = case
     generator = torch.Generator().manual_seed(seed)
@@ -119,7 +119,7 @@ def test_weights_that_are_handed_out_belong(case: tuple[nn.Linear, SharedDrift],
 
 
 @given(cases(), st.integers(0, 2**16), st.sampled_from([1e-8, 1e-6, 1e-3]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_containment_is_never_claimed_wrongly(case: tuple[nn.Linear, SharedDrift], seed: int, noise: float) -> None:
     network, drift = case
     generator = torch.Generator().manual_seed(seed)

@@ -62,7 +62,7 @@ SETS = st.builds(
 
 
 @given(NETWORKS, SETS, st.integers(0, 2**16))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_bounds_hold_the_set_and_points_lie_in_it(network: Two, weights: WeightBox, seed: int) -> None:
     for name, centre in weights.parameters(network).items():
         lower, upper = (end.tolist() for end in weights.box(name, centre))
@@ -77,7 +77,7 @@ def test_bounds_hold_the_set_and_points_lie_in_it(network: Two, weights: WeightB
 
 
 @given(NETWORKS, SETS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_containment_is_never_claimed_wrongly(network: Two, weights: WeightBox) -> None:
     for name, centre in weights.parameters(network).items():
         exact = exact_box(weights, name, centre)
@@ -89,7 +89,7 @@ def test_containment_is_never_claimed_wrongly(network: Two, weights: WeightBox) 
 
 
 @given(NETWORKS, SETS, st.lists(COEFFICIENTS, min_size=4, max_size=4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_the_minimum_is_never_above_the_exact_one(network: Two, weights: WeightBox, coefficients: list[float]) -> None:
     centres = {name: value.detach().double() for name, value in weights.parameters(network).items()}
     rows = dict(zip(("first", "second"), torch.tensor(coefficients, dtype=torch.float64).split(2), strict=True))
@@ -108,7 +108,7 @@ def test_the_minimum_is_never_above_the_exact_one(network: Two, weights: WeightB
 
 
 @given(st.lists(st.one_of(st.floats(-1e30, 1e30), st.floats(-1, 1)), min_size=1, max_size=40))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_sums_over_parameters_round_down(terms: list[float]) -> None:
     found = Fraction(float(sum_down(torch.tensor(terms, dtype=torch.float64))))
     assert found <= sum(map(Fraction, terms)) <= found + Fraction(1, 10**12) * (1 + sum(abs(Fraction(term)) for term in terms))

@@ -78,7 +78,7 @@ BALLS = st.sampled_from([LinfBall(0.0), LinfBall(0.1), L2Ball(0.2)])
 
 @pytest.mark.parametrize("kind", NETWORKS)
 @given(weights=SETS, ball=BALLS, seed=st.integers(0, 2**16), double=st.booleans())
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_bounds_hold_for_every_choice_of_weights(kind: str, weights: WeightBox, ball: Ball, seed: int, double: bool) -> None:
     network, centres = randomised(NETWORKS[kind](), seed), torch.rand(2, 2, 3, 3, generator=torch.Generator().manual_seed(seed))
     if double:
@@ -87,7 +87,7 @@ def test_bounds_hold_for_every_choice_of_weights(kind: str, weights: WeightBox, 
 
 
 @given(semantics=spiking(), weights=SETS, ball=BALLS, seed=st.integers(0, 2**16))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_weights_are_shared_over_time(semantics: Spiking, weights: WeightBox, ball: Ball, seed: int) -> None:
     network, centres = randomised(Recurrent(semantics), seed), torch.rand(2, 3, generator=torch.Generator().manual_seed(seed))
     assert violations(network, centres, ball, weights=weights, seed=seed) == []
@@ -111,7 +111,7 @@ GATES = st.lists(st.sampled_from(["*threshold", "*norm.weight", "*norm.bias", "h
 @given(
     names=GATES, relative=st.sampled_from([0.0, 0.05, 1.5]), absolute=st.sampled_from([0.0, 0.3]), ball=BALLS, seed=st.integers(0, 2**16)
 )
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_gates_may_be_uncertain(mask: MaskActivation, names: list[str], relative: float, absolute: float, ball: Ball, seed: int) -> None:
     network, centres = randomised(Gate(mask), seed), torch.rand(2, 2, 3, 3, generator=torch.Generator().manual_seed(seed))
     assert violations(network, centres, ball, weights=WeightBox(relative, absolute, tuple(names)), seed=seed) == []
