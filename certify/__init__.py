@@ -12,17 +12,24 @@ if TYPE_CHECKING:
     from neurocert.certify.reports.schema import Report
     from neurocert.certify.runner import run
     from neurocert.perturbations.balls import L1Ball, L2Ball, LinfBall
+    from neurocert.perturbations.boxes import Box, WeightedLinfBall
+    from neurocert.perturbations.drift import SharedDrift
+    from neurocert.perturbations.flips import Flips
     from neurocert.perturbations.weights import WeightBox
 
 _HOMES = {
+    "Box": "neurocert.perturbations.boxes",
     "Certificate": "neurocert.certify.certificate",
+    "Flips": "neurocert.perturbations.flips",
     "L1Ball": "neurocert.perturbations.balls",
     "L2Ball": "neurocert.perturbations.balls",
     "LinfBall": "neurocert.perturbations.balls",
     "Report": "neurocert.certify.reports.schema",
     "RunConfig": "neurocert.certify.config",
+    "SharedDrift": "neurocert.perturbations.drift",
     "Verdict": "neurocert.certify.certificate",
     "WeightBox": "neurocert.perturbations.weights",
+    "WeightedLinfBall": "neurocert.perturbations.boxes",
     "Witness": "neurocert.certify.certificate",
     "attack": "neurocert.certify.api",
     "load": "neurocert.certify.api",
@@ -31,14 +38,18 @@ _HOMES = {
 }
 
 __all__ = [
+    "Box",
     "Certificate",
+    "Flips",
     "L1Ball",
     "L2Ball",
     "LinfBall",
     "Report",
     "RunConfig",
+    "SharedDrift",
     "Verdict",
     "WeightBox",
+    "WeightedLinfBall",
     "Witness",
     "attack",
     "load",

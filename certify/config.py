@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from neurocert.certify.errors import ConfigError
 
-NORMS = ("linf", "l2", "l1")
+NORMS = ("linf", "l2", "l1", "flips")
 REQUIREMENT = re.compile(r"certified>=(?P<share>[0-9.eE+-]+)@(?P<epsilon>[0-9.eE+-]+)")
 
 
@@ -24,20 +24,44 @@ class Requirement:
 
 
 @dataclass(frozen=True)
+class WeightTolerance:
+    """Every weight may be off by up to relative |w| + absolute.
+
+    Attributes:
+        relative: share of each weight's size.
+        absolute: in the unit of the weights.
+        names: patterns of the parameters that may be, such as "*.weight"; the others are as stored.
+    """
+
+    relative: float = 0.0
+    absolute: float = 0.0
+    names: tuple[str, ...] = ("*",)
+
+    def __post_init__(self) -> None:
+        for name in ("relative", "absolute"):
+            value = getattr(self, name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            _require(is_number and math.isfinite(value) and value >= 0, f"weights: {name} is {value!r}, expected a finite number >= 0")
+        _require(self.relative + self.absolute > 0, "weights: got no tolerance, expected a relative or an absolute one above 0")
+        _require(isinstance(self.names, tuple) and len(self.names) > 0, f"weights: names are {self.names!r}, expected a tuple of patterns")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One run: a network, samples, radii, methods, attacks.
 
     Attributes:
         checkpoint: file, or the name of a shipped checkpoint.
         data: "digits", a folder of IDX files, an IDX file, or an .npz.
-        epsilons: radii in input units, increasing.
-        norm: "linf", "l2" or "l1".
-        methods: "interval", "linear", "auto-lirpa"; may be empty if there are attacks.
+        epsilons: radii in input units, or numbers of flips; increasing.
+        norm: "linf", "l2", "l1", or "flips" of binary inputs.
+        methods: "interval", "linear", "optimised", "enumeration" (of flips), "auto-lirpa"; may be empty if there are attacks.
         attacks: "fgsm", "pgd"; may be empty if there are methods.
         samples: the first so many of the test split, or their indices; None for the first 100, or all of fewer.
         seed: of the attacks' random starts.
         arithmetic: "float32" or "real"; None for that of the weights.
         requirements: thresholds on the certified share.
+        weights: how far the weights may be off, together with the inputs; None for those that are stored.
         command: recorded in the report.
     """
 
@@ -51,6 +75,7 @@ class RunConfig:
     seed: int = 0
     arithmetic: str | None = None
     requirements: tuple[Requirement, ...] = ()
+    weights: WeightTolerance | None = None
     command: str = "neurocert.certify.run"
 
     def __post_init__(self) -> None:
@@ -64,6 +89,9 @@ class RunConfig:
         increasing = all(a < b for a, b in zip(self.epsilons, self.epsilons[1:], strict=False))
         _require(increasing, f"epsilon is {list(self.epsilons)}, expected increasing radii")
         _require(self.norm in NORMS, f"norm is {self.norm!r}, expected one of {', '.join(NORMS)}")
+        if self.norm == "flips":
+            parts = [epsilon for epsilon in self.epsilons if epsilon != int(epsilon)]
+            _require(not parts, f"epsilon is {parts[0] if parts else 0:g}, expected whole numbers of flips, such as 1,2,3")
         _require(len(self.methods) + len(self.attacks) > 0, "method and attack: got none of either, expected at least one")
         for name in ("methods", "attacks"):
             values = getattr(self, name)
@@ -96,6 +124,21 @@ def parse_requirement(text: str) -> Requirement:
 def parse_numbers(text: str, option: str) -> tuple[float, ...]:
     """Reads "0.005,0.01"."""
     return tuple(parse_number(part, option) for part in parse_names(text))
+
+
+def parse_tolerance(relative: str | None, absolute: str | None, names: str | None) -> WeightTolerance | None:
+    """Reads what the command line says of uncertain weights; None if it says nothing.
+
+    Raises:
+        ConfigError: a value that cannot be used, or names without a tolerance.
+    """
+    if relative is None and absolute is None and names is None:
+        return None
+    by_share, by_amount = (
+        0.0 if text is None else parse_number(text, option)
+        for text, option in ((relative, "weights-relative"), (absolute, "weights-absolute"))
+    )
+    return WeightTolerance(by_share, by_amount, ("*",) if names is None else parse_names(names))
 
 
 def parse_number(text: str, option: str) -> float:

@@ -13,7 +13,7 @@ from neurocert.certify.errors import InputError
 from neurocert.models.networks.classifier import Classifier
 from neurocert.perturbations.attacks.gradient import margins
 from neurocert.perturbations.balls import Ball
-from neurocert.perturbations.weights import WeightBox
+from neurocert.perturbations.weights import WeightSet
 
 ARITHMETIC_OF = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -38,7 +38,7 @@ class Problem:
     labels: Tensor
     ball: Ball
     arithmetic: Arithmetic
-    weights: WeightBox | None = None
+    weights: WeightSet | None = None
 
     @property
     def perturbation(self) -> str:
@@ -74,7 +74,7 @@ def make_problem(
     labels: Tensor,
     ball: Ball,
     arithmetic_name: str | None = None,
-    weights: WeightBox | None = None,
+    weights: WeightSet | None = None,
 ) -> Problem:
     """Checks everything a problem is made of.
 
@@ -88,7 +88,9 @@ def make_problem(
         raise InputError(f"network is a {type(network).__name__}, expected a torch.nn.Module", "certify.load(checkpoint) gives one")
     dtype = _weights_dtype(network)
     if not isinstance(ball, Ball):
-        raise InputError(f"perturbation is a {type(ball).__name__}, expected a Ball", "use LinfBall(epsilon) or L2Ball(epsilon)")
+        raise InputError(f"perturbation is a {type(ball).__name__}, expected a Ball", "use LinfBall(epsilon) or another set of certify")
+    if weights is not None and not isinstance(weights, WeightSet):
+        raise InputError(f"weights are a {type(weights).__name__}, expected a set of weights", "use WeightBox(relative=0.01)")
     inputs, labels = _tensor(inputs, "inputs"), _tensor(labels, "labels")
     if inputs.dim() < 2 or not len(inputs) or not inputs.dtype.is_floating_point:
         raise InputError(f"inputs are {inputs.dtype} of shape {tuple(inputs.shape)}, expected floating point (B, *shape) with B >= 1")

@@ -17,7 +17,8 @@ from neurocert.models.checkpoints import load
 from neurocert.models.data.samples import Samples, require_fit
 from neurocert.models.data.source import load_samples
 from neurocert.perturbations.attacks import attack
-from neurocert.perturbations.balls import ball
+from neurocert.perturbations.named import named_set
+from neurocert.perturbations.weights import WeightBox
 
 DEFAULT_SAMPLES = 100
 
@@ -40,8 +41,10 @@ def run(config: RunConfig, progress: Progress = lambda text, done, steps: None) 
     require_fit(data, checkpoint.network.inputs, len(checkpoint.network.classes))
     indices = chosen_indices(config.samples, data)
     chosen = data.take(indices)
-    balls = tuple(ball(config.norm, epsilon) for epsilon in config.epsilons)
-    problem = make_problem(checkpoint.network, chosen.inputs, chosen.labels, balls[-1], config.arithmetic)
+    balls = tuple(named_set(config.norm, epsilon) for epsilon in config.epsilons)
+    given = config.weights
+    weights = None if given is None else WeightBox(given.relative, given.absolute, given.names)
+    problem = make_problem(checkpoint.network, chosen.inputs, chosen.labels, balls[-1], config.arithmetic, weights)
     with torch.random.fork_rng():
         found = campaign(problem, balls, methods, attacks, config.seed, progress)
     return build_report(config, checkpoint, data, indices, problem, attacks, found, time.perf_counter() - begun)

@@ -1,13 +1,8 @@
-"""Norm balls around an input, intersected with the input range: what an attack searches and what a proof covers.
-
-A proof needs a set that is never too small and an attack a set that is never too large, so bounds round outward, and
-points (``sample``, ``project``) round inward. ``contains`` never says yes wrongly.
-"""
+"""Norm balls around an input, intersected with the input range."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -16,9 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurocert.models.errors import InputError
+from neurocert.perturbations.rounding import TINY, UNIT_ROUNDOFF, above, at_most_sum, below, inward, minimise_over_box, spread
+from neurocert.perturbations.sets import Ball
 
-UNIT_ROUNDOFF = 2.0**-53
-"""Of the float64 in which every bound below is computed."""
+__all__ = ["BALLS", "Ball", "L1Ball", "L2Ball", "LinfBall", "NormBall", "ball"]
+
 SMALLEST_RADIUS, LARGEST_RADIUS = 1e-100, 1e30
 """Between these no square underflows or overflows in float64, and no step overflows in float32."""
 DUAL_BISECTIONS = 24
@@ -30,10 +27,8 @@ SHRINKING = (1.0, 1 - 1e-7, 1 - 1e-6, 1 - 1e-5, 1 - 1e-4, 1 - 1e-3)
 
 
 @dataclass(frozen=True)
-class Ball(ABC):
-    """{x : ||x - centre|| <= epsilon, low <= x <= high}.
-
-    Batches are (B, *shape); every method treats the samples of a batch separately.
+class NormBall(Ball):
+    """{x : ||x - centre|| <= epsilon, low <= x <= high}; see ``Ball``.
 
     Attributes:
         epsilon: radius, in input units; 0, or from ``SMALLEST_RADIUS`` to ``LARGEST_RADIUS``.
@@ -54,69 +49,31 @@ class Ball(ABC):
             raise InputError(f"input range is [{self.low}, {self.high}], expected low < high")
 
     def clipped_to(self, low: float, high: float) -> Self:
-        """The same ball intersected with a further range."""
         return replace(self, low=max(self.low, low), high=min(self.high, high))
 
     def describe(self) -> str:
-        """Such as "L-infinity ball of radius 0.01, clipped to [0, 1]"."""
         clip = f", clipped to [{self.low:g}, {self.high:g}]" if math.isfinite(self.low) or math.isfinite(self.high) else ""
         return f"{TITLES[self.norm]} ball of radius {self.epsilon:g}{clip}"
 
-    def require_centre(self, centre: Tensor) -> None:
-        """Raises InputError unless every element is finite and inside the range."""
-        if not bool(torch.isfinite(centre).all()):
-            raise InputError("inputs hold NaN or infinity, expected finite numbers")
-        if bool((centre < self.low).any()) or bool((centre > self.high).any()):
-            got = f"[{float(centre.min()):g}, {float(centre.max()):g}]"
-            raise InputError(f"inputs lie in {got}, expected [{self.low:g}, {self.high:g}]", "scale the data to the network's input range")
-
     def box(self, centre: Tensor) -> tuple[Tensor, Tensor]:
-        """Float64 (lower, upper), rounded outward, of the smallest box around the set."""
         centre = centre.double()
-        lower = torch.nextafter(centre - self.epsilon, torch.tensor(-math.inf, dtype=torch.float64))
-        upper = torch.nextafter(centre + self.epsilon, torch.tensor(math.inf, dtype=torch.float64))
+        lower, upper = below(centre - self.epsilon), above(centre + self.epsilon)
         if self.epsilon == 0:
             lower, upper = centre, centre
         return lower.clamp(min=self.low), upper.clamp(max=self.high)
 
-    @abstractmethod
-    def contains(self, points: Tensor, centre: Tensor) -> Tensor:
-        """Bool (B,): True only where the point is certainly in the set."""
-
-    @abstractmethod
-    def project(self, points: Tensor, centre: Tensor) -> Tensor:
-        """Points of the set near ``points``, in the centre's dtype; each satisfies ``contains``."""
-
-    @abstractmethod
-    def sample(self, centre: Tensor, generator: torch.Generator) -> Tensor:
-        """One random point of the set for each sample, in the centre's dtype."""
-
-    @abstractmethod
-    def step(self, gradient: Tensor, size: float) -> Tensor:
-        """The step of norm ``size`` along which a linear function with this gradient falls fastest."""
-
-    @abstractmethod
-    def minimise_linear(self, coefficients: Tensor, centre: Tensor) -> Tensor:
-        """A lower bound of ``coefficients . x`` over the set, rounded down.
-
-        Args:
-            coefficients: float64 (R, B or 1, *shape): R linear functions for each sample, or shared by all.
-            centre: (B, *shape).
-
-        Returns:
-            Float64 (R, B).
-        """
-
 
 @dataclass(frozen=True)
-class LinfBall(Ball):
+class LinfBall(NormBall):
     """The L-infinity ball; see ``Ball``. All bounds are exact up to rounding."""
 
     norm: ClassVar[str] = "linf"
+    independent: ClassVar[bool] = True
 
     def contains(self, points: Tensor, centre: Tensor) -> Tensor:
         points, centre = points.double(), centre.double()
-        near = _at_most_sum(points, centre, self.epsilon) & _at_most_sum(-points, -centre, self.epsilon)
+        reach = self._certain_reach()
+        near = at_most_sum(points, centre, reach) & at_most_sum(-points, -centre, reach)
         return (near & _in_range(points, self)).flatten(1).all(1)
 
     def project(self, points: Tensor, centre: Tensor) -> Tensor:
@@ -132,18 +89,21 @@ class LinfBall(Ball):
 
     def minimise_linear(self, coefficients: Tensor, centre: Tensor) -> Tensor:
         lower, upper = self.box(centre)
-        return _minimise_over_box(coefficients, lower, upper)
+        return minimise_over_box(coefficients, lower, upper)
 
     def _inner_box(self, centre: Tensor) -> tuple[Tensor, Tensor]:
         """The largest box of the centre's dtype inside the set; at least the centre itself."""
-        infinity = torch.tensor(math.inf, dtype=torch.float64)
-        lower = torch.nextafter(centre.double() - self.epsilon, infinity).clamp(min=self.low)
-        upper = torch.nextafter(centre.double() + self.epsilon, -infinity).clamp(max=self.high)
-        return torch.minimum(_round_up(lower, centre.dtype), centre), torch.maximum(-_round_up(-upper, centre.dtype), centre)
+        reach = self._certain_reach()
+        lower, upper = above(centre.double() - reach), below(centre.double() + reach)
+        return inward(lower.clamp(min=self.low), upper.clamp(max=self.high), centre)
+
+    def _certain_reach(self) -> float | Tensor:
+        """How far an element may certainly move."""
+        return self.epsilon
 
 
 @dataclass(frozen=True)
-class L2Ball(Ball):
+class L2Ball(NormBall):
     """The Euclidean ball; see ``Ball``. The linear minimum over ball and range is bounded by Lagrangian duality."""
 
     norm: ClassVar[str] = "l2"
@@ -157,18 +117,18 @@ class L2Ball(Ball):
 
     def project(self, points: Tensor, centre: Tensor) -> Tensor:
         difference = points.double() - centre.double()
-        length = _spread(difference.flatten(1).norm(dim=1), difference)
+        length = spread(difference.flatten(1).norm(dim=1), difference)
         return _shrunk(self, difference * (self.epsilon / length.clamp(min=1e-300)).clamp(max=1.0), centre)
 
     def sample(self, centre: Tensor, generator: torch.Generator) -> Tensor:
         direction = torch.randn(centre.shape, generator=generator, dtype=torch.float64)
         dimension = direction[0].numel()
         radius = self.epsilon * torch.rand(len(centre), generator=generator, dtype=torch.float64) ** (1 / dimension)
-        scale = _spread(radius / direction.flatten(1).norm(dim=1).clamp(min=1e-300), direction)
+        scale = spread(radius / direction.flatten(1).norm(dim=1).clamp(min=1e-300), direction)
         return self.project(centre.double() + scale * direction, centre)
 
     def step(self, gradient: Tensor, size: float) -> Tensor:
-        length = _spread(gradient.flatten(1).norm(dim=1), gradient)
+        length = spread(gradient.flatten(1).norm(dim=1), gradient)
         return -size * gradient / length.clamp(min=1e-30)
 
     def minimise_linear(self, coefficients: Tensor, centre: Tensor) -> Tensor:
@@ -179,15 +139,15 @@ class L2Ball(Ball):
         lower, upper = self.box(centre)
         down, up = (lower.flatten(1) - middle).clamp(max=0.0), (upper.flatten(1) - middle).clamp(min=0.0)
         down, up = torch.nextafter(down, down - 1), torch.nextafter(up, up + 1)
-        at_centre = _minimise_over_box(a, middle, middle)
+        at_centre = minimise_over_box(a, middle, middle)
         if self.epsilon == 0:
             return at_centre
-        fall = torch.maximum(_minimise_over_box(a, down, up), _dual_bound(a, down, up, self.epsilon))
-        return at_centre + fall - 4 * UNIT_ROUNDOFF * (at_centre.abs() + fall.abs())
+        fall = torch.maximum(minimise_over_box(a, down, up), _dual_bound(a, down, up, self.epsilon))
+        return at_centre + fall - 4 * UNIT_ROUNDOFF * (at_centre.abs() + fall.abs()) - TINY
 
 
 @dataclass(frozen=True)
-class L1Ball(Ball):
+class L1Ball(NormBall):
     """The L1 ball; see ``Ball``. The linear minimum over ball and range is a fractional knapsack, bounded by its dual."""
 
     norm: ClassVar[str] = "l1"
@@ -206,18 +166,18 @@ class L1Ball(Ball):
         low, high = torch.zeros(len(size), dtype=size.dtype), size.flatten(1).amax(1)
         for _ in range(PROJECTION_BISECTIONS):
             middle = (low + high) / 2
-            too_long = (size - _spread(middle, size)).clamp(min=0.0).flatten(1).sum(1) > self.epsilon
+            too_long = (size - spread(middle, size)).clamp(min=0.0).flatten(1).sum(1) > self.epsilon
             low, high = torch.where(too_long, middle, low), torch.where(too_long, high, middle)
         inside = size.flatten(1).sum(1) <= self.epsilon
         back = torch.where(inside, 0.0, high)
-        return _shrunk(self, difference.sign() * (size - _spread(back, size)).clamp(min=0.0), centre)
+        return _shrunk(self, difference.sign() * (size - spread(back, size)).clamp(min=0.0), centre)
 
     def sample(self, centre: Tensor, generator: torch.Generator) -> Tensor:
         """Random shares of a random length, along random signs."""
         shares = -torch.log(torch.rand(centre.shape, generator=generator, dtype=torch.float64).clamp(min=1e-300))
         signs = torch.randint(0, 2, centre.shape, generator=generator) * 2 - 1
         length = self.epsilon * torch.rand(len(centre), generator=generator, dtype=torch.float64).sqrt()
-        return self.project(centre.double() + signs * shares * _spread(length / shares.flatten(1).sum(1), shares), centre)
+        return self.project(centre.double() + signs * shares * spread(length / shares.flatten(1).sum(1), shares), centre)
 
     def step(self, gradient: Tensor, size: float) -> Tensor:
         flat = gradient.flatten(1).abs()
@@ -229,7 +189,7 @@ class L1Ball(Ball):
         """Weak duality: for every price >= 0, no change within the budget gains more than
         price epsilon + sum_i room_i max(|a_i| - price, 0); the best price is the |a_i| at which the budget runs out."""
         a, middle = coefficients.flatten(2), centre.double().flatten(1)
-        at_centre = _minimise_over_box(a, middle, middle)
+        at_centre = minimise_over_box(a, middle, middle)
         if self.epsilon == 0:
             return at_centre
         lower, upper = (end.flatten(1) for end in self.box(centre))
@@ -240,14 +200,14 @@ class L1Ball(Ball):
         spent = (rooms.cumsum(2) < self.epsilon).sum(2, keepdim=True)
         price = functional.pad(sizes, (0, 1)).gather(2, spent)  # 0 where there is less room than budget
         gain = price[..., 0] * self.epsilon + (rooms * (sizes - price).clamp(min=0.0)).sum(2)
-        return at_centre - gain * (1 + 8 * (a.shape[2] + 8) * UNIT_ROUNDOFF) - 4 * UNIT_ROUNDOFF * (at_centre.abs() + gain)
+        return at_centre - gain * (1 + 8 * (a.shape[2] + 8) * UNIT_ROUNDOFF) - 4 * UNIT_ROUNDOFF * (at_centre.abs() + gain) - TINY
 
 
-BALLS: dict[str, type[Ball]] = {"linf": LinfBall, "l2": L2Ball, "l1": L1Ball}
+BALLS: dict[str, type[NormBall]] = {"linf": LinfBall, "l2": L2Ball, "l1": L1Ball}
 """By the names of their norms."""
 
 
-def ball(norm: str, epsilon: float) -> Ball:
+def ball(norm: str, epsilon: float) -> NormBall:
     """The ball of this norm ("linf", "l2" or "l1") and radius.
 
     Raises:
@@ -271,54 +231,19 @@ def _dual_bound(a: Tensor, down: Tensor, up: Tensor, epsilon: float) -> Tensor:
         too_long = (minimiser(middle) ** 2).sum(2) > epsilon**2
         low, high = torch.where(too_long, middle, low), torch.where(too_long, high, middle)
     d = minimiser(high.clamp(min=1e-300))
-    linear, quadratic = (a * d).sum(2), high * (d**2).sum(2)
-    slack = 8 * (a.shape[2] + 8) * UNIT_ROUNDOFF * ((a * d).abs().sum(2) + quadratic + high * epsilon**2)
-    return linear + quadratic - high * epsilon**2 - slack
+    linear, quadratic, price = (a * d).sum(2), high * (d**2).sum(2), high * epsilon**2
+    slack = 8 * (a.shape[2] + 8) * UNIT_ROUNDOFF * ((a * d).abs().sum(2) + quadratic + price)
+    return linear + quadratic - price - slack
 
 
-def _minimise_over_box(coefficients: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """sum_i min(a_i l_i, a_i u_i), rounded down; (R, B or 1, ...) and (B, ...) to (R, B)."""
-    a, lower, upper = coefficients.flatten(2), lower.flatten(1), upper.flatten(1)
-    value = paired_dot(a.clamp(min=0), lower) + paired_dot(a.clamp(max=0), upper)
-    magnitude = torch.maximum(lower.abs(), upper.abs())
-    return value - 4 * (a.shape[2] + 8) * UNIT_ROUNDOFF * paired_dot(a.abs(), magnitude)
-
-
-def paired_dot(a: Tensor, v: Tensor) -> Tensor:
-    """sum over the last axis of a (R, B or 1, n) with v (B, n): (R, B)."""
-    if a.shape[1] == 1:
-        return a[:, 0] @ v.T
-    return torch.einsum("rbn,bn->rb", a, v)
-
-
-def _shrunk(ball: Ball, move: Tensor, centre: Tensor) -> Tensor:
+def _shrunk(ball: NormBall, move: Tensor, centre: Tensor) -> Tensor:
     """centre + move, clipped to the range and shrunk by as little as makes it certainly a point of the ball."""
     projected = centre
     for factor in reversed(SHRINKING):
         candidate = (centre.double() + move * factor).clamp(ball.low, ball.high).to(centre.dtype)
-        projected = torch.where(_spread(ball.contains(candidate, centre), candidate), candidate, projected)
+        projected = torch.where(spread(ball.contains(candidate, centre), candidate), candidate, projected)
     return projected
 
 
-def _at_most_sum(x: Tensor, a: Tensor, b: float) -> Tensor:
-    """x <= a + b, decided exactly (the rounding error of a float64 sum is itself a float64)."""
-    total = a + b
-    virtual = total - a
-    error = (a - (total - virtual)) + (b - virtual)
-    return (x < total) | ((x == total) & (error >= 0))
-
-
-def _in_range(points: Tensor, ball: Ball) -> Tensor:
+def _in_range(points: Tensor, ball: NormBall) -> Tensor:
     return (points >= ball.low) & (points <= ball.high)
-
-
-def _round_up(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """The smallest number of ``dtype`` that is at least the float64 ``value``."""
-    rounded = value.to(dtype)
-    above = torch.nextafter(rounded, torch.tensor(math.inf, dtype=dtype))
-    return torch.where(rounded.double() < value, above, rounded)
-
-
-def _spread(per_sample: Tensor, like: Tensor) -> Tensor:
-    """(B,) as (B, 1, ..., 1), to broadcast against ``like``."""
-    return per_sample.reshape(-1, *[1] * (like.dim() - 1))

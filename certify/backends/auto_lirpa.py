@@ -155,7 +155,9 @@ def _require_translated(graph: Graph) -> None:
 
 
 def _require_ball(problem: Problem, graph: Graph) -> None:
-    """An L2 ball must reach a linear or convolution layer first."""
+    """An L2 ball must reach a linear or convolution layer first, and weights are certain."""
+    if problem.weights is not None:
+        raise InputError("auto_LiRPA is asked about uncertain weights", "use our own methods")
     if isinstance(problem.ball, LinfBall):
         return
     if not isinstance(problem.ball, L2Ball):

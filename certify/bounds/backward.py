@@ -17,7 +17,7 @@ from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.bounds.window import Window, whole
 from neurocert.certify.errors import NumericalFailure
 from neurocert.perturbations.balls import Ball, L1Ball, L2Ball, LinfBall
-from neurocert.perturbations.weights import WeightBox
+from neurocert.perturbations.weights import WeightBox, WeightSet
 
 CONSTANT_SLACK = 1e-12
 """Relative slack on a sum of constants, one of each node: far above its float64 rounding for any graph that fits in memory."""
@@ -34,7 +34,12 @@ class InputSet:
 
     ball: Ball
     centres: Tensor
-    weights: WeightBox | None = None
+    weights: WeightSet | None = None
+
+    @property
+    def weight_set(self) -> WeightSet:
+        """The set of weights; that of none that move, where none is given."""
+        return WeightBox() if self.weights is None else self.weights
 
     def of(self, samples: slice) -> InputSet:
         return replace(self, centres=self.centres[samples])
@@ -111,9 +116,10 @@ class Backward:
                 terms += self._through(node, parts, pending, mixes)
         if self.graph.input in pending:
             terms += [self.inputs.minimise_linear(*pending[self.graph.input]), self._charged(self.graph.input, *pending[self.graph.input])]
-        for parameter in self.graph.parameters:
-            if parameter.value in pending:
-                terms.append(self._over_interval(parameter.value, pending[parameter.value][1]))
+        if read := [parameter for parameter in self.graph.parameters if parameter.value in pending]:
+            on_weights = {parameter.name: pending[parameter.value][1] for parameter in read}
+            terms.append(self.inputs.weight_set.minimise_linear(on_weights, {parameter.name: parameter.centre for parameter in read}))
+            terms += [self._charged(parameter.value, *pending[parameter.value]) for parameter in read]
         return _sum(terms, (coefficients.shape[0], len(self.inputs.centres)))
 
     def _through(self, node: Node, parts: list[Part | None], pending: dict[Value, Part], mixes: Mixes | None) -> list[Tensor]:

@@ -13,7 +13,6 @@ from neurocert.certify.bounds.graph import Graph, Node, Value
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Rounding, Rule, rule_for
 from neurocert.certify.bounds.window import Window, tiles
-from neurocert.perturbations.balls import LinfBall
 
 MEMORY_BUDGET = 8 * 2**20
 """Bytes that the largest coefficient tensor of a backward pass may take; more rows are processed in turn. What fits into a
@@ -56,8 +55,8 @@ class Propagation:
         self.graph, self.inputs, self.arithmetic, self._overhead = graph, inputs, arithmetic, overhead
         self.bounds: dict[Value, Interval] = {graph.input: Interval(*inputs.ball.box(inputs.centres))}
         for parameter in graph.parameters:
-            ends = (parameter.centre,) * 2 if inputs.weights is None else inputs.weights.box(parameter.centre)
-            self.bounds[parameter.value] = Interval(*(end.double().expand(len(inputs.centres), *end.shape) for end in ends))
+            ends = inputs.weight_set.box(parameter.name, parameter.centre)
+            self.bounds[parameter.value] = Interval(*(end.expand(len(inputs.centres), *end.shape) for end in ends))
         self.backward = Backward(graph, inputs, arithmetic, self.bounds)
         self._some: dict[tuple[int, int], Backward] = {}
         self._largest = max([graph.input_shape.numel(), *(sum(shape.numel() for shape in node.shapes) for node in graph.nodes)])
@@ -123,7 +122,7 @@ class Propagation:
         """Whether the elements of this value range over exactly its box, each on its own."""
         node = self.graph.node(value)
         if node is None:
-            return value == self.graph.input and isinstance(self.inputs.ball, LinfBall)
+            return value == self.graph.input and self.inputs.ball.independent
         return len(node.inputs) == 1 and not _rule(node).loses and len(node.shapes) == 1 and self._independent(node.inputs[0])
 
     def _tighten(self, value: Value, mask: Tensor) -> None:

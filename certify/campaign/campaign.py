@@ -13,8 +13,9 @@ from neurocert.certify.certificate import Verdict, Witness
 from neurocert.certify.errors import SandwichBreach
 from neurocert.certify.problem import Problem
 from neurocert.certify.verifiers.margins import MarginBounds, Method, capture_problem, margin_bounds
-from neurocert.certify.verifiers.verify import decide, replay, search
+from neurocert.certify.verifiers.verify import decide, replay, search, search_weights
 from neurocert.perturbations.attacks import Attack
+from neurocert.perturbations.attacks.weights import NAME
 from neurocert.perturbations.balls import Ball
 
 Progress = Callable[[str, int, int], None]
@@ -49,7 +50,8 @@ class Outcome:
 def campaign(
     problem: Problem, balls: tuple[Ball, ...], methods: tuple[Method, ...], attacks: tuple[Attack, ...], seed: int, progress: Progress
 ) -> list[Outcome]:
-    """Runs every method and attack on every correctly classified sample, radius after radius.
+    """Runs every method and attack on every correctly classified sample, radius after radius; where weights are uncertain, attacks
+    are followed by a search over weights and inputs at once.
 
     A counterexample at one radius is one at every larger radius; it is carried along.
 
@@ -64,7 +66,8 @@ def campaign(
     graph = capture_problem(problem)
     clean = problem.margins(problem.inputs)
     correct = (clean > 0).nonzero()[:, 0].tolist()
-    steps, done = len(balls) * (len(methods) + len(attacks)), 0
+    through_weights = bool(attacks) and problem.weights is not None
+    steps, done = len(balls) * (len(methods) + len(attacks) + through_weights), 0
     outcomes: list[Outcome] = []
     carried: dict[int, Witness] = {}
     for ball in balls:
@@ -78,6 +81,10 @@ def campaign(
         for attack in attacks:
             progress(f"{attack.name}, epsilon {ball.epsilon:g}", done, steps)
             found[attack.name] = _attack(here, attack, correct, seed, carried)
+            done += 1
+        if through_weights:
+            progress(f"search over weights, epsilon {ball.epsilon:g}", done, steps)
+            found[NAME] = _attack_weights(here, correct, seed, carried)
             done += 1
         seconds = (time.perf_counter() - begun) / len(clean)
         outcomes += [_outcome(here, index, clean, bounds, found, carried.get(index), seconds) for index in range(len(clean))]
@@ -105,6 +112,18 @@ def _attack(problem: Problem, attack: Attack, correct: list[int], seed: int, wit
     return margins
 
 
+def _attack_weights(problem: Problem, correct: list[int], seed: int, witnesses: dict[int, Witness]) -> dict[int, float]:
+    """Least margins by sample, over weights and inputs at once; new counterexamples are added to ``witnesses``."""
+    margins: dict[int, float] = {}
+    for index in correct:
+        margin, witness = search_weights(problem, index, seed)
+        if margin is not None:
+            margins[index] = margin
+        if witness is not None:
+            witnesses.setdefault(index, witness)
+    return margins
+
+
 def _outcome(
     problem: Problem,
     index: int,
@@ -120,7 +139,7 @@ def _outcome(
     least = min([m for m in margins.values() if m is not None] + ([witness.margin] if witness else []), default=float("inf"))
     if least < best:
         raise SandwichBreach(
-            f"sample {index}: an attack reached margin {least:g}, below its certified lower bound {best:g} ({problem.ball.describe()})",
+            f"sample {index}: an attack reached margin {least:g}, below its certified lower bound {best:g} ({problem.perturbation})",
             "this is a defect of neurocert; please report it with the checkpoint and the command",
         )
     failure = next((result.failures[index] for result in bounds.values() if index in result.failures), None)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from neurocert.certify.cli.console import Step, answer, progress, remark, write
-from neurocert.certify.config import Requirement, RunConfig, parse_names, parse_numbers, parse_requirement, parse_samples
+from neurocert.certify.config import Requirement, RunConfig, WeightTolerance, parse_names, parse_numbers, parse_requirement, parse_samples
 from neurocert.certify.reports.schema import Report, to_json
 from neurocert.certify.reports.table import table
 from neurocert.certify.reports.words import claim, headline
@@ -30,6 +30,7 @@ def configurations(
     *,
     arithmetic: str | None = None,
     requirements: Sequence[str] = (),
+    weights: WeightTolerance | None = None,
 ) -> tuple[RunConfig, ...]:
     """One configuration for each checkpoint, from the command line's words.
 
@@ -47,6 +48,7 @@ def configurations(
         seed=seed,
         arithmetic=arithmetic,
         requirements=tuple(map(parse_requirement, requirements)),
+        weights=weights,
         command=command_line(),
     )
     return tuple(replace(first, checkpoint=checkpoint) for checkpoint in dict.fromkeys(checkpoints))

@@ -15,7 +15,7 @@ from neurocert.models import registry
 from neurocert.models.checkpoints import load, shipped
 from neurocert.models.training.recipe import load_recipe, recipes
 from neurocert.perturbations.attacks import attacks
-from neurocert.perturbations.balls import BALLS
+from neurocert.perturbations.named import SETS
 
 Row = dict[str, str]
 JSON_ONLY = {"statement"}
@@ -79,7 +79,7 @@ def _attacks() -> list[Row]:
 
 
 def _perturbations() -> list[Row]:
-    return [{"norm": norm, "class": kind.__name__, "description": (kind.__doc__ or "").splitlines()[0]} for norm, kind in BALLS.items()]
+    return [{"norm": norm, "class": kind.__name__, "description": (kind.__doc__ or "").splitlines()[0]} for norm, kind in SETS.items()]
 
 
 LISTS: dict[str, Callable[[], list[Row]]] = {

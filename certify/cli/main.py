@@ -33,9 +33,9 @@ Checkpoints = Annotated[
     list[str], typer.Argument(metavar="CHECKPOINT...", help="Files, or names of shipped checkpoints (certify ls checkpoints).")
 ]
 Data = Annotated[str, typer.Option(help="digits; a folder of IDX files; an IDX images file; an .npz with inputs and labels.")]
-Epsilon = Annotated[str, typer.Option(help="Radii in input units, such as 0.005,0.01.")]
-Norm = Annotated[str, typer.Option(help="linf, l2 or l1.")]
-Methods = Annotated[str, typer.Option(help="Bounds: interval,linear,optimised,auto-lirpa; or none.")]
+Epsilon = Annotated[str, typer.Option(help="Radii in input units, such as 0.005,0.01; for flips, how many.")]
+Norm = Annotated[str, typer.Option(help="linf, l2, l1, or flips of binary inputs.")]
+Methods = Annotated[str, typer.Option(help="Bounds: interval,linear,optimised,auto-lirpa, enumeration (flips); or none.")]
 Attacks = Annotated[str, typer.Option(help="Attacks: fgsm,pgd; or none.")]
 Chosen = Annotated[str | None, typer.Option(metavar="N|LIST", help="The first N of the test split, or indices such as 3,17. Default: 100.")]
 Out = Annotated[str | None, typer.Option(metavar="DIR", help="Write report.html and report.json there.")]
@@ -44,6 +44,11 @@ Seed = Annotated[int, typer.Option(help="Of the attacks' random starts.")]
 Arithmetic = Annotated[str | None, typer.Option(help="What a proof covers: float32, float64 or real. Default: that of the weights.")]
 Require = Annotated[
     list[str] | None, typer.Option(metavar="RULE", help="Such as 'certified>=0.9@0.01'; may be repeated. Exit 1 if it fails.")
+]
+WeightsRelative = Annotated[str | None, typer.Option(metavar="SHARE", help="Every weight, too, may be off by this share of itself.")]
+WeightsAbsolute = Annotated[str | None, typer.Option(metavar="AMOUNT", help="Every weight, too, may be off by this much.")]
+WeightsNamed = Annotated[
+    str | None, typer.Option(metavar="PATTERNS", help="Which weights may be off, such as 'readout.*,*.convolution.*'. Default: all.")
 ]
 Strict = Annotated[bool, typer.Option(help="Exit 1 if anything is broken or misclassified, 3 if anything is unknown.")]
 
@@ -72,14 +77,19 @@ def _run(
     json: AsJson = False,
     seed: Seed = 0,
     arithmetic: Arithmetic = None,
+    weights_relative: WeightsRelative = None,
+    weights_absolute: WeightsAbsolute = None,
+    weights_named: WeightsNamed = None,
     require: Require = None,
     strict: Strict = False,
 ) -> None:
     """Certify and attack checkpoints on data: clean, certified, attacked, unknown, for each radius."""
     from neurocert.certify.cli.certifying import certify_all, configurations
+    from neurocert.certify.config import parse_tolerance
 
+    weights = parse_tolerance(weights_relative, weights_absolute, weights_named)
     configs = configurations(
-        checkpoints, data, epsilon, norm, method, attack, samples, seed, arithmetic=arithmetic, requirements=require or ()
+        checkpoints, data, epsilon, norm, method, attack, samples, seed, arithmetic=arithmetic, requirements=require or (), weights=weights
     )
     raise typer.Exit(certify_all(configs, out, as_json=json, strict=strict))
 
@@ -95,11 +105,16 @@ def _attack(
     out: Out = None,
     json: AsJson = False,
     seed: Seed = 0,
+    weights_relative: WeightsRelative = None,
+    weights_absolute: WeightsAbsolute = None,
+    weights_named: WeightsNamed = None,
 ) -> None:
     """Search for counterexamples only."""
     from neurocert.certify.cli.certifying import certify_all, configurations
+    from neurocert.certify.config import parse_tolerance
 
-    configs = configurations(checkpoints, data, epsilon, norm, "none", attack, samples, seed)
+    weights = parse_tolerance(weights_relative, weights_absolute, weights_named)
+    configs = configurations(checkpoints, data, epsilon, norm, "none", attack, samples, seed, weights=weights)
     raise typer.Exit(certify_all(configs, out, as_json=json))
 
 

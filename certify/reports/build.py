@@ -10,19 +10,25 @@ import torch
 
 from neurocert.analysis.routing import routing
 from neurocert.certify.campaign.campaign import Outcome as Found
+from neurocert.certify.certificate import Witness
 from neurocert.certify.config import RunConfig
 from neurocert.certify.problem import Problem
 from neurocert.certify.reports import parts
 from neurocert.certify.reports.schema import Report
+from neurocert.certify.reports.weights import pack
 from neurocert.models.checkpoints import Checkpoint
 from neurocert.models.data.samples import Samples
 from neurocert.perturbations.attacks import Attack
+from neurocert.perturbations.attacks.weights import DESCRIPTION, NAME
 
 ASSUMPTIONS = (
     "The network is the one that the checkpoint and its semantics describe; another framework may read the same weights differently.",
     "The arithmetic is the one stated above; reduced-precision modes such as TF32 or bfloat16 are not covered.",
     "The perturbation is exactly the stated set around each tested input; nothing is said about other inputs or other changes.",
     "The bounds were computed in float64 with every rounding error charged outward, by this version of neurocert.",
+)
+ONE_CHOICE = (
+    "A weight that may be off is one number for all positions and time steps of a decision; statistics that batch norms keep are as stored."
 )
 
 
@@ -55,17 +61,17 @@ def build_report(
         perturbation=_perturbation(config, problem),
         arithmetic=parts.Arithmetic(name=problem.arithmetic.name, statement=problem.arithmetic.statement),
         methods=config.methods,
-        attacks=tuple(parts.Attack(name=attack.name, description=attack.describe()) for attack in attacks),
+        attacks=_attacks(attacks, problem),
         seed=config.seed,
         clean=parts.clean_share(samples),
         samples=samples,
         outcomes=outcomes,
-        witnesses=tuple(parts.Witness(input=w.point.tolist(), margin=w.margin, predicted=w.predicted) for w in witnesses.values()),
+        witnesses=tuple(_witness(witness, problem) for witness in witnesses.values()),
         summaries=tuple(parts.summarise(outcomes, epsilon, config.methods) for epsilon in config.epsilons),
         routing=_routing(checkpoint, problem),
         environment=_environment(),
         seconds=seconds,
-        assumptions=ASSUMPTIONS,
+        assumptions=ASSUMPTIONS if problem.weights is None else (*ASSUMPTIONS, ONE_CHOICE),
         command=config.command,
     )
 
@@ -113,7 +119,25 @@ def _network(checkpoint: Checkpoint) -> parts.Network:
 
 def _perturbation(config: RunConfig, problem: Problem) -> parts.Perturbation:
     low, high = (None if abs(end) == float("inf") else end for end in (problem.ball.low, problem.ball.high))
-    return parts.Perturbation(name=config.norm, epsilons=config.epsilons, low=low, high=high)
+    weights = None
+    if config.weights is not None and problem.weights is not None:
+        given, description = config.weights, problem.weights.describe()
+        weights = parts.WeightTolerance(relative=given.relative, absolute=given.absolute, names=given.names, description=description)
+    return parts.Perturbation(name=config.norm, epsilons=config.epsilons, low=low, high=high, weights=weights)
+
+
+def _attacks(attacks: tuple[Attack, ...], problem: Problem) -> tuple[parts.Attack, ...]:
+    named = [(attack.name, attack.describe()) for attack in attacks]
+    if named and problem.weights is not None:
+        named.append((NAME, DESCRIPTION))
+    return tuple(parts.Attack(name=name, description=description) for name, description in named)
+
+
+def _witness(witness: Witness, problem: Problem) -> parts.Witness:
+    weights = None
+    if witness.weights is not None and problem.weights is not None:
+        weights = pack(witness.weights, problem.weights, problem.network)
+    return parts.Witness(input=witness.point.tolist(), margin=witness.margin, predicted=witness.predicted, weights=weights)
 
 
 def _routing(checkpoint: Checkpoint, problem: Problem) -> tuple[parts.Routing, ...]:

@@ -25,6 +25,7 @@ def _encodable(text: object) -> object:
 
 
 Text = Annotated[str, BeforeValidator(_encodable)]
+Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 Count = Annotated[int, Field(ge=0)]
 Radius = Annotated[float, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -98,19 +99,37 @@ class Data(Strict):
     size: Annotated[int, Field(ge=1)]
 
 
+class WeightTolerance(Strict):
+    """Every weight may be off by up to relative |w| + absolute: one number for all positions, time steps and samples.
+
+    Attributes:
+        relative: share of each weight's size.
+        absolute: in the unit of the weights.
+        names: patterns of the parameters that may be; the others are as stored.
+        description: all of it in words.
+    """
+
+    relative: Radius
+    absolute: Radius
+    names: Annotated[tuple[Text, ...], Field(min_length=1)]
+    description: Text
+
+
 class Perturbation(Strict):
-    """The sets around each input.
+    """The sets around each input, and around the weights.
 
     Attributes:
         name: "linf", "l2", ...
-        epsilons: radii in input units, increasing.
+        epsilons: radii in input units (or numbers of flips), increasing.
         low, high: input range to which the sets are clipped; None where the network declares none.
+        weights: the set of weights; None for those that are stored.
     """
 
     name: Text
     epsilons: Annotated[tuple[Radius, ...], Field(min_length=1)]
     low: float | None
     high: float | None
+    weights: WeightTolerance | None = None
 
     @model_validator(mode="after")
     def _increasing(self) -> Perturbation:
@@ -169,11 +188,13 @@ class Witness(Strict):
         input: (C, H, W), in input units.
         margin: as ``Sample.clean_margin``, at this input; <= 0.
         predicted: class at this input.
+        weights: the weights with which that happens, as ``neurocert.certify.reports.weights`` packs them; None for those stored.
     """
 
     input: Image
     margin: Annotated[float, Field(le=0)]
     predicted: Count
+    weights: dict[Text, Base64] | None = None
 
 
 class Outcome(Strict):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -162,24 +163,35 @@ def _require_inside(witness: Witness, sample: Sample, outcome: Outcome, perturba
         raise ValueError(f"{_place(outcome)}: a witness without the unchanged input")
     got, expected = _shape(witness.input), _shape(sample.input)
     _require(got == expected, f"witness of shape {got}, input of shape {expected}", outcome)
+    _require(witness.weights is None or perturbation.weights is not None, "a witness with other weights, which are as stored", outcome)
     values, centre = _flat(witness.input), _flat(sample.input)
     low = -math.inf if perturbation.low is None else perturbation.low
     high = math.inf if perturbation.high is None else perturbation.high
     _require(low <= min(values) and max(values) <= high, f"witness leaves the input range [{low:g}, {high:g}]", outcome)
     if perturbation.name in DISTANCES:
         distance = DISTANCES[perturbation.name](values, centre)
-        _require(distance <= outcome.epsilon, f"witness at a distance of {distance}", outcome)
+        _require(distance <= outcome.epsilon, f"witness at a distance of {float(distance)}", outcome)
 
 
 def _chebyshev(a: Sequence[float], b: Sequence[float]) -> float:
     return max(abs(x - y) for x, y in zip(a, b, strict=True))
 
 
-def _taxicab(a: Sequence[float], b: Sequence[float]) -> float:
-    return math.fsum(abs(x - y) for x, y in zip(a, b, strict=True))
+def _taxicab(a: Sequence[float], b: Sequence[float]) -> Fraction:
+    return sum((abs(Fraction(x) - Fraction(y)) for x, y in zip(a, b, strict=True)), Fraction(0))
 
 
-DISTANCES: dict[str, Callable[[Sequence[float], Sequence[float]], float]] = {"linf": _chebyshev, "l2": math.dist, "l1": _taxicab}
+def _hamming(a: Sequence[float], b: Sequence[float]) -> float:
+    """The number of flips; none makes another change of 0 or 1."""
+    return sum(x != y for x, y in zip(a, b, strict=True)) if {*a, *b} <= {0.0, 1.0} else math.inf
+
+
+DISTANCES: dict[str, Callable[[Sequence[float], Sequence[float]], float | Fraction]] = {
+    "linf": _chebyshev,
+    "l2": math.dist,
+    "l1": _taxicab,
+    "flips": _hamming,
+}
 """What a radius measures, for the perturbations that are balls."""
 
 

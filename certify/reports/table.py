@@ -9,6 +9,7 @@ from rich.text import Text
 
 from neurocert.certify.reports.parts import Share, Summary
 from neurocert.certify.reports.schema import Report
+from neurocert.certify.reports.words import tolerance
 
 COLUMNS = ("epsilon", "clean", "certified", "under attack", "unknown")
 
@@ -50,7 +51,10 @@ def _cell(share: Share, style: str = "") -> Text:
 
 
 def _title(report: Report) -> Text:
-    return Text.assemble((report.network.name, "bold"), f"  {len(report.samples)} {report.data.noun}, {report.perturbation.name}")
+    return Text.assemble(
+        (report.network.name, "bold"),
+        f"  {len(report.samples)} {report.data.noun}, {report.perturbation.name}{tolerance(report.perturbation)}",
+    )
 
 
 def _legend(report: Report) -> Text:

@@ -20,7 +20,8 @@ def claim(report: Report, summary: Summary) -> str:
     proved = "are proved to keep their" if certified.count > 1 else "is proved to keep its"
     parts = [
         f"Of {certified.n} {report.data.noun}, {certified.count or 'none'} ({percent(certified)}) "
-        f"{proved} class under every {change(report.perturbation, summary.epsilon)}" + ("" if report.methods else " (no proof was tried)"),
+        f"{proved} class under every {change(report.perturbation, summary.epsilon)}{tolerance(report.perturbation)}"
+        + ("" if report.methods else " (no proof was tried)"),
         _attacked(report, summary),
         f"{_are(summary.unknown.count)} undecided",
         f"{_are(misclassified)} misclassified without any change",
@@ -44,8 +45,14 @@ def change(perturbation: Perturbation, epsilon: float) -> str:
         "linf": f"change of up to {epsilon:g} per pixel",
         "l2": f"change of Euclidean length up to {epsilon:g}",
         "l1": f"change of absolute sum up to {epsilon:g}",
+        "flips": f"flip of up to {epsilon:g} pixel{'s' * (epsilon != 1)}",
     }
     return known.get(perturbation.name, f"change of size up to {epsilon:g} ({perturbation.name})")
+
+
+def tolerance(perturbation: Perturbation) -> str:
+    """Such as ", with every weight off by up to 1 % of itself"; nothing where weights are as stored."""
+    return "" if perturbation.weights is None else f", with {perturbation.weights.description}"
 
 
 def percent(proportion: Proportion) -> str:

@@ -7,7 +7,8 @@ between what is claimed and what is computed, rounding included.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,12 @@ from neurocert.certify.bounds.backward import InputSet, Mixes
 from neurocert.certify.bounds.graph import Graph, capture
 from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import OVERHEAD, Propagation
-from neurocert.perturbations.balls import Ball
+from neurocert.certify.bounds.weights import with_uncertain_weights
+from neurocert.perturbations.balls import Ball, NormBall
+from neurocert.perturbations.weights import Weights, WeightSet
 
 POINTS = 12
+CHOICES = 2
 DESCENTS = 3
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
 
@@ -46,23 +50,25 @@ class Violation:
         return f"{self.bounds}: output {self.output} of sample {self.sample} is {self.computed!r}, claimed bound {self.bound!r}"
 
 
-def violations(network: nn.Module, centres: Tensor, ball: Ball, *, seed: int = 0) -> list[Violation]:
+def violations(network: nn.Module, centres: Tensor, ball: Ball, *, weights: WeightSet | None = None, seed: int = 0) -> list[Violation]:
     """Every bound of every output that a tried point breaks; none for sound rules.
 
     Bounds: interval; linear on interval and on refined bounds; linear with random mixes; each of the graph as captured
-    and as simplified. Points: the centre, random points, corners, and those found by descent on each output.
+    and as simplified. Points: the centre, random points, corners, and those found by descent on each output. Where weights
+    are uncertain, all of these with each of several weights of the set.
 
     Args:
         network: in evaluation mode, one tensor in, one out.
         centres: (B, *shape), in the network's dtype.
         ball: the perturbation set.
+        weights: what the weights may be; None for those that the network has.
         seed: of the points.
     """
     with torch.no_grad():
-        lowest, highest = extremes(network, centres, ball, seed)
+        lowest, highest = extremes(network, centres, ball, seed, weights)
         return [
             Violation(name, output, sample, float(computed), float(bound))
-            for name, lower, upper in all_bounds(network, centres, ball, seed)
+            for name, lower, upper in all_bounds(network, centres, ball, seed, weights)
             for computed, bound, broken in ((lowest, lower, lowest < lower), (highest, upper, highest > upper))
             for sample, output, computed, bound in _where(broken, computed, bound)
         ]
@@ -80,22 +86,26 @@ def conforms(network: nn.Module, centres: Tensor, ball: Ball, *, seed: int = 0) 
         raise AssertionError(f"{len(problems)} violations, first: " + "; ".join(problems[:5]))
 
 
-def extremes(network: nn.Module, centres: Tensor, ball: Ball, seed: int) -> tuple[Tensor, Tensor]:
+def extremes(network: nn.Module, centres: Tensor, ball: Ball, seed: int, weights: WeightSet | None = None) -> tuple[Tensor, Tensor]:
     """(least, greatest) of each output over all points tried: float64 (B, outputs)."""
     lowest = highest = network(centres).flatten(1).double()
-    for point in _points(network, centres, ball, seed):
-        outputs = network(point).flatten(1).double()
+    for changed, point in product(_weights(network, centres, weights, seed), (centres, *_points(network, centres, ball, seed))):
+        outputs = torch.func.functional_call(network, changed, (point,)).flatten(1).double()
         lowest, highest = torch.minimum(lowest, outputs), torch.maximum(highest, outputs)
     return lowest, highest
 
 
-def all_bounds(network: nn.Module, centres: Tensor, ball: Ball, seed: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+def all_bounds(
+    network: nn.Module, centres: Tensor, ball: Ball, seed: int, weights: WeightSet | None = None
+) -> Iterator[tuple[str, Tensor, Tensor]]:
     """(name, lower, upper) of every way to bound the outputs: float64 (B, outputs)."""
     meant = arithmetic_of(network, centres)
     captured = capture(network, tuple(centres.shape[1:]))
-    for form, graph, overhead in (("captured", captured, 0), ("simplified", simplify(captured, meant), OVERHEAD)):
+    uncertain = () if weights is None else weights.parameters(network)
+    for form, known, overhead in (("captured", captured, 0), ("simplified", simplify(captured, meant), OVERHEAD)):
+        graph = with_uncertain_weights(known, uncertain)
         for refine in (False, True):
-            bounds = Propagation(graph, InputSet(ball, centres), meant, refine=refine, overhead=overhead)
+            bounds = Propagation(graph, InputSet(ball, centres, weights), meant, refine=refine, overhead=overhead)
             how = f"refined{' in small windows' * (not overhead)}" if refine else "plain"
             box, name = bounds.bounds[graph.output], f"{form} graph, {how}"
             yield f"interval, {name}", box.lower.flatten(1), box.upper.flatten(1)
@@ -123,6 +133,20 @@ def _random_mixes(bounds: Propagation, graph: Graph, unit: Tensor, seed: int) ->
     for mix in mixes.values.values():
         mix.copy_(torch.rand(mix.shape, generator=generator, dtype=mix.dtype) * 2 - 1)
     return mixes
+
+
+def _weights(network: nn.Module, centres: Tensor, weights: WeightSet | None, seed: int) -> list[Weights]:
+    """Weights to try: the network's own, extreme and other random ones of the set, and those against the first output's gradient."""
+    if weights is None:
+        return [{}]
+    generator = torch.Generator().manual_seed(seed)
+    found = [{}, *(choose(network, generator) for _ in range(CHOICES) for choose in (weights.extreme, weights.sample))]
+    leaves = {name: value.detach().clone().requires_grad_() for name, value in weights.parameters(network).items()}
+    with torch.enable_grad():
+        value = torch.func.functional_call(network, leaves, (centres[:1],)).flatten()[0]
+        given = torch.autograd.grad(value, list(leaves.values()), allow_unused=True) if value.requires_grad else [None] * len(leaves)
+    along = {name: torch.zeros_like(leaf) if g is None else g for (name, leaf), g in zip(leaves.items(), given, strict=True)}
+    return [*found, *(weights.corner({name: sign * g for name, g in along.items()}, network) for sign in (1, -1))]
 
 
 def _points(network: nn.Module, centres: Tensor, ball: Ball, seed: int) -> Iterator[Tensor]:
@@ -169,7 +193,9 @@ def _interval(network: nn.Module, centres: Tensor, ball: Ball) -> tuple[Tensor, 
 
 def _not_included(network: nn.Module, centres: Tensor, ball: Ball) -> Iterator[str]:
     """Interval bounds of a smaller set lie within those of a larger one."""
-    smaller = type(ball)(ball.epsilon / 2, ball.low, ball.high)
+    if not isinstance(ball, NormBall):
+        return
+    smaller = replace(ball, epsilon=ball.epsilon / 2)
     (inner_lower, inner_upper), (lower, upper) = _interval(network, centres, smaller), _interval(network, centres, ball)
     slack = 1e-9 * (1 + lower.abs() + upper.abs())  # the larger set's own rounding may be rounded the other way
     if bool((inner_lower < lower - slack).any()) or bool((inner_upper > upper + slack).any()):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -13,12 +15,16 @@ from neurocert.certify.bounds.graph import Graph, capture
 from neurocert.certify.bounds.optimise import optimised_lower
 from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import Propagation
-from neurocert.certify.bounds.weights import with_uncertain_weights
+from neurocert.certify.bounds.weights import require_weights_followed, with_uncertain_weights
 from neurocert.certify.errors import ConfigError, NumericalFailure
 from neurocert.certify.problem import Problem
+from neurocert.perturbations.balls import LinfBall
+from neurocert.perturbations.flips import LARGEST_ENUMERATION
 
 BATCH = 16
 """Samples bounded together; keeps the working set small on a laptop."""
+POINTS_AT_ONCE = 64
+"""Of a set that is enumerated."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Method:
         affine_only: go back from the margin through the last affine layers only, then use intervals.
         description: one line.
         optimise: improve the margins' slopes by gradient ascent, for each sample and class.
+        enumerate: bound every point of the set alone, where there are few.
         second_opinion: bounds that are no proofs; where given, the method's bound is the lesser of ours and these.
     """
 
@@ -55,6 +62,7 @@ class Method:
     affine_only: bool
     description: str
     optimise: bool = False
+    enumerate: bool = False
     second_opinion: SecondOpinion | None = None
 
 
@@ -70,6 +78,7 @@ METHODS = {
         Method("interval", False, True, "interval bounds forward; the margin is merged with the last affine layers"),
         Method("linear", True, False, "backward linear bounds, with linearly refined intermediate intervals"),
         Method("optimised", True, False, "linear bounds, slopes improved by gradient ascent for each sample and class", optimise=True),
+        Method("enumeration", False, True, "every point of a finite set bounded alone: exact but for rounding", enumerate=True),
         Method(
             "auto-lirpa",
             True,
@@ -99,7 +108,11 @@ def capture_problem(problem: Problem) -> Graph:
         UnsupportedLayer: before anything is computed, naming every layer without a rule.
     """
     graph = simplify(capture(problem.network, tuple(problem.inputs.shape[1:])), problem.arithmetic)
-    return graph if problem.weights is None else with_uncertain_weights(graph, problem.weights.parameters(problem.network))
+    if problem.weights is None:
+        return graph
+    graph = with_uncertain_weights(graph, problem.weights.parameters(problem.network))
+    require_weights_followed(problem.network, graph)
+    return graph
 
 
 def margin_bounds(problem: Problem, graph: Graph, method: Method, indices: list[int]) -> MarginBounds:
@@ -127,6 +140,8 @@ def _bound(problem: Problem, graph: Graph, method: Method, batch: list[int], low
 
 
 def _lower_margins(problem: Problem, graph: Graph, method: Method, batch: list[int]) -> Tensor:
+    if method.enumerate:
+        return torch.stack([_least_over_points(problem, graph, index) for index in batch])
     inputs = InputSet(problem.ball, problem.inputs[batch], problem.weights)
     propagation = Propagation(graph, inputs, problem.arithmetic, refine=method.refine)
     differences = margin_coefficients(problem.labels[batch], graph.shape(graph.output)[0])
@@ -136,6 +151,26 @@ def _lower_margins(problem: Problem, graph: Graph, method: Method, batch: list[i
     elif not method.affine_only:
         bound = torch.maximum(bound, propagation.lower(graph.output, differences))
     return bound.amin(0)
+
+
+def _least_over_points(problem: Problem, graph: Graph, index: int) -> Tensor:
+    """The least of the bounds of all points of a sample's set, each with a set of its own.
+
+    Raises:
+        NumericalFailure: too many points.
+    """
+    number = problem.ball.size(problem.inputs[index].numel())
+    if LARGEST_ENUMERATION < number < math.inf:
+        raise NumericalFailure(f"{problem.ball.describe()} give {number} points, more than are enumerated ({LARGEST_ENUMERATION})")
+    points, least = problem.ball.enumerate(problem.inputs[index]), torch.tensor(torch.inf, dtype=torch.float64)
+    uncertain = problem.weights is not None
+    while chunk := list(islice(points, POINTS_AT_ONCE)):
+        inputs = InputSet(LinfBall(0.0), torch.stack(chunk), problem.weights)
+        propagation = Propagation(graph, inputs, problem.arithmetic, refine=uncertain)
+        differences = margin_coefficients(problem.labels[[index] * len(chunk)], graph.shape(graph.output)[0])
+        bound = propagation.lower(graph.output, differences, affine_only=not uncertain)
+        least = torch.minimum(least, bound.min())
+    return least
 
 
 def margin_coefficients(labels: Tensor, classes: int) -> Tensor:

@@ -18,7 +18,7 @@ from neurocert.perturbations.attacks import attack as attack_named
 from neurocert.perturbations.attacks.gradient import margins
 from neurocert.perturbations.attacks.weights import descend
 from neurocert.perturbations.balls import Ball
-from neurocert.perturbations.weights import WeightBox
+from neurocert.perturbations.weights import WeightSet
 
 
 def verify(
@@ -30,7 +30,7 @@ def verify(
     *,
     attack: str | None = "pgd",
     arithmetic: str | None = None,
-    weights: WeightBox | None = None,
+    weights: WeightSet | None = None,
     seed: int = 0,
 ) -> list[Certificate]:
     """Decides, for each sample, whether the network keeps its decision on the whole perturbation set.
@@ -40,7 +40,8 @@ def verify(
         inputs: (B, *shape), in the network's dtype and input range.
         labels: (B,) integers.
         perturbation: such as ``LinfBall(0.01)``; clipped to the network's input range if it declares one.
-        method: "interval", "linear", "optimised" (tighter, slower), or "auto-lirpa" (linear, confirmed by auto_LiRPA).
+        method: "interval", "linear", "optimised" (tighter, slower), "enumeration" (of few flips; exact), or "auto-lirpa" (linear,
+            confirmed by auto_LiRPA).
         attack: searches for a counterexample where the proof failed; None to skip.
         arithmetic: "real", "float32" or "float64"; by default that of the network's weights.
         weights: the weights, too, may be any of these, such as ``WeightBox(relative=0.01)``; one choice for a whole pass.
@@ -74,25 +75,26 @@ def _witnesses(problem: Problem, bounds: MarginBounds, correct: list[int], attac
     found = {index: replay(problem, index, result.points[position]) for position, index in enumerate(open_samples)}
     if problem.weights is not None:
         unbroken = [index for index, witness in found.items() if witness is None]
-        found |= {index: _weight_witness(problem, index, seed) for index in unbroken}
+        found |= {index: search_weights(problem, index, seed)[1] for index in unbroken}
     return {index: witness for index, witness in found.items() if witness is not None}
 
 
-def _weight_witness(problem: Problem, index: int, seed: int) -> Witness | None:
-    """Weights of the set, and a point, at which the network fails, if a search finds any; replayed."""
+def search_weights(problem: Problem, index: int, seed: int) -> tuple[float | None, Witness | None]:
+    """(least margin found for sample ``index`` over weights and input at once, that as a counterexample if it is one).
+
+    Replayed alone; (None, None) if what was found is not certainly in the sets.
+    """
     assert problem.weights is not None
-    point, label = problem.inputs[index : index + 1], problem.labels[index : index + 1]
+    centre, label = problem.inputs[index : index + 1], problem.labels[index : index + 1]
     generator = torch.Generator().manual_seed(seed)
-    point, changed = descend(problem.network, point, label, problem.ball, problem.weights, generator)
-    if not (problem.weights.contains(changed, problem.network) and bool(problem.ball.contains(point, problem.inputs[index : index + 1]))):
-        return None
+    point, changed = descend(problem.network, centre, label, problem.ball, problem.weights, generator)
+    if not (problem.weights.contains(changed, problem.network) and bool(problem.ball.contains(point, centre))):
+        return None, None
     with torch.no_grad():
         logits = torch.func.functional_call(problem.network, changed, (point,))
     margin = float(margins(logits, label)[0])
-    if not margin <= 0:
-        return None
     others = logits[0].index_fill(0, label[0], -torch.inf)
-    return Witness(point[0].clone(), margin, int(others.argmax()), changed)
+    return margin, Witness(point[0].clone(), margin, int(others.argmax()), changed) if margin <= 0 else None
 
 
 def search(problem: Problem, attack: Attack, samples: list[int], seed: int) -> AttackResult:

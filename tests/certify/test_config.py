@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurocert.certify.config import Requirement, RunConfig, parse_names, parse_number, parse_numbers, parse_requirement, parse_samples
+from neurocert.certify.config import (
+    Requirement,
+    RunConfig,
+    WeightTolerance,
+    parse_names,
+    parse_number,
+    parse_numbers,
+    parse_requirement,
+    parse_samples,
+    parse_tolerance,
+)
 from neurocert.certify.errors import ConfigError
 
 
@@ -31,6 +41,8 @@ from neurocert.certify.errors import ConfigError
         ({"attacks": ["pgd"]}, r"attacks is \['pgd'\], expected a tuple"),
         ({"requirements": "certified>=0.9@0.01"}, "requirements is .* expected a tuple"),
         ({"norm": "l0"}, "norm is 'l0'"),
+        ({"norm": "flips"}, "epsilon is 0.005, expected whole numbers of flips"),
+        ({"norm": "flips", "epsilons": (1.0, 2.5)}, "epsilon is 2.5, expected whole numbers of flips"),
         ({"methods": ("linear", "linear")}, "names one twice"),
         ({"attacks": ("pgd", "pgd")}, "names one twice"),
         ({"methods": (), "attacks": ()}, "got none of either"),
@@ -47,6 +59,33 @@ from neurocert.certify.errors import ConfigError
 def test_refuses(change: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         RunConfig("digits-flex-ann", **change)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "weights: got no tolerance"),
+        ({"relative": 0.0, "absolute": 0}, "weights: got no tolerance"),
+        ({"relative": -0.1}, "weights: relative is -0.1, expected a finite number >= 0"),
+        ({"relative": 0.1, "absolute": math.inf}, "weights: absolute is inf"),
+        ({"relative": True}, "weights: relative is True"),
+        ({"relative": 0.1, "names": ()}, r"weights: names are \(\), expected a tuple of patterns"),
+        ({"relative": 0.1, "names": "*"}, "weights: names are '\\*', expected a tuple of patterns"),
+    ],
+)
+def test_refuses_tolerances(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        WeightTolerance(**given)
+
+
+def test_tolerances() -> None:
+    assert parse_tolerance(None, None, None) is None
+    assert parse_tolerance("0.01", None, None) == WeightTolerance(relative=0.01)
+    assert parse_tolerance("1e-2", "0.5", "a.*, b") == WeightTolerance(0.01, 0.5, ("a.*", "b"))
+    with pytest.raises(ConfigError, match="got no tolerance"):
+        parse_tolerance(None, None, "a.*")
+    with pytest.raises(ConfigError, match="weights-absolute is 'x', expected a finite number"):
+        parse_tolerance("0.1", "x", None)
 
 
 def test_words() -> None:

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 
 from neurocert import certify
 from neurocert.certify.campaign import campaign as campaigns
-from neurocert.certify.config import RunConfig
+from neurocert.certify.config import RunConfig, WeightTolerance
 from neurocert.certify.errors import CheckpointError, ConfigError, DataError, InputError, SandwichBreach
 from neurocert.certify.reports.schema import from_json, to_json
+from neurocert.certify.reports.weights import unpack
 from neurocert.certify.runner import chosen_indices
 from neurocert.certify.verifiers import margins
 from neurocert.models.data.digits import digits
 from neurocert.perturbations.attacks import AttackResult
 from neurocert.perturbations.attacks.gradient import margins as margins_of
+from neurocert.perturbations.weights import WeightBox
 
 QUICK = RunConfig("digits-flex-ann", epsilons=(0.01, 0.1, 0.3), samples=(3, 17, 94, 4, 89), seed=5)
 
@@ -96,6 +98,64 @@ def test_other_norms(norm: str) -> None:
     found = certify.run(replace(QUICK, norm=norm, epsilons=(0.05, 5.0), samples=4))
     assert found.perturbation.name == norm and (found.perturbation.low, found.perturbation.high) == (0.0, 1.0)
     assert found.summaries[0].certified.count > 0 and found.summaries[1].falsified.count > 0
+
+
+@pytest.fixture(scope="module")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Digits in black and white."""
+    data, path = digits("test"), tmp_path_factory.mktemp("data") / "binary.npz"
+    np.savez(path, inputs=(data.inputs > 0.5).float().numpy(), labels=data.labels.numpy())
+    return str(path)
+
+
+def test_flips(binary: str) -> None:
+    methods = ("linear", "enumeration")
+    found = certify.run(replace(QUICK, data=binary, norm="flips", epsilons=(1.0, 9.0), samples=(0, 3, 5, 8), methods=methods))
+    assert found.perturbation.name == "flips" and from_json(to_json([found])) == (found,)
+    assert found.summaries[0].certified.count == found.summaries[0].certified_by["enumeration"].count > 0
+    assert found.summaries[1].falsified.count > 0
+    assert all(outcome.bounds["enumeration"] is None for outcome in found.outcomes if outcome.epsilon == 9.0)
+
+
+WEIGHTS = WeightTolerance(relative=0.02, absolute=1e-3)
+
+
+@pytest.fixture(scope="module")
+def drifted() -> certify.Report:
+    return certify.run(replace(QUICK, samples=(89, 3), epsilons=(0.01, 0.1), weights=WEIGHTS))
+
+
+def test_weights_may_be_off_too(drifted: certify.Report, report: certify.Report) -> None:
+    """Named in the report, never more certified than without, and the sandwich closed from above by a search over weights."""
+    assert drifted.perturbation.weights is not None and drifted.perturbation.weights.relative == 0.02
+    assert drifted.perturbation.weights.description == "every weight off by up to 2 % of itself plus 0.001"
+    assert [attack.name for attack in drifted.attacks] == ["fgsm", "pgd", "weights"]
+    assert "one number for all positions" in drifted.assumptions[-1] and from_json(to_json([drifted])) == (drifted,)
+    fixed = {(o.sample, o.epsilon): o for o in report.outcomes}
+    for outcome in drifted.outcomes:
+        for method, bound in outcome.bounds.items():
+            assert bound is not None and bound < (fixed[outcome.sample, outcome.epsilon].bounds[method] or 0)
+        assert (outcome.bound or 0) <= (outcome.attacked or 0) and outcome.attacks["weights"] is not None
+
+
+def test_a_break_through_the_weights_can_be_replayed() -> None:
+    """From the report and the checkpoint alone: input and weights lie in their sets, and the decision is gone."""
+    network = certify.load("digits-flex-ann")
+    found = certify.run(replace(QUICK, samples=(89,), epsilons=(0.001,), weights=replace(WEIGHTS, relative=0.3), methods=("interval",)))
+    (witness,), (sample,) = found.witnesses, found.samples
+    assert witness.weights and all(margin > 0 for name, margin in found.outcomes[0].attacks.items() if name != "weights" and margin)
+    weights = WeightBox(0.3, 1e-3)
+    changed = unpack(witness.weights, weights, network)
+    assert weights.contains(changed, network)
+    logits = torch.func.functional_call(network, changed, (torch.tensor(witness.input)[None],)).detach()
+    assert float(margins_of(logits, torch.tensor([sample.label]))) == witness.margin == found.outcomes[0].attacks["weights"] <= 0
+    assert int(logits.argmax()) == witness.predicted != sample.label
+
+
+def test_a_search_over_weights_below_a_bound_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaigns, "search_weights", lambda problem, index, seed: (-100.0, None))
+    with pytest.raises(SandwichBreach, match=r"an attack reached margin -100.*every weight off by up to 2 %"):
+        certify.run(replace(QUICK, samples=1, weights=WEIGHTS, attacks=("fgsm",)))
 
 
 def test_what_is_said_besides_the_numbers() -> None:
@@ -194,6 +254,8 @@ def test_misclassified_samples_are_neither_bounded_nor_attacked() -> None:
         ({"attacks": ("cw",)}, InputError),
         ({"arithmetic": "float16"}, ConfigError),
         ({"samples": 501}, ConfigError),
+        ({"norm": "flips", "epsilons": (1.0,)}, InputError),
+        ({"weights": WeightTolerance(0.1, names=("absent",))}, InputError),
         ({"samples": (500,)}, ConfigError),
     ],
 )

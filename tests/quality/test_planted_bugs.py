@@ -24,7 +24,7 @@ from neurocert.models.layers.lif import LIF, Fire
 from neurocert.models.layers.plastic_flex import PlasticFlex
 from neurocert.models.semantics import FactorLeak, Spiking
 from neurocert.perturbations import balls
-from neurocert.perturbations.balls import Ball, L2Ball, LinfBall
+from neurocert.perturbations.balls import Ball, L2Ball, LinfBall, NormBall
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
@@ -235,8 +235,8 @@ def bias_forgotten(patch: Patch) -> None:
 
 
 def box_of_half_the_size(patch: Patch) -> None:
-    true = Ball.box
-    patch.setattr(Ball, "box", lambda self, centre: true(replace(self, epsilon=self.epsilon / 2), centre))
+    true = NormBall.box
+    patch.setattr(NormBall, "box", lambda self, centre: true(replace(self, epsilon=self.epsilon / 2), centre))
 
 
 def dual_norm_wrong(patch: Patch) -> None:

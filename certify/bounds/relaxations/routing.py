@@ -252,6 +252,47 @@ class BinaryRange(Range):
 
 
 @dataclass(frozen=True)
+class AnyMask(Mask):
+    """One of several masks, not known which: every bound holds for each of them.
+
+    Attributes:
+        middle: whose slopes are tried.
+        masks: those that it may be.
+    """
+
+    middle: Mask
+    masks: tuple[Mask, ...]
+
+    def __call__(self, pooled: Tensor) -> Tensor:
+        return self.middle(pooled)
+
+    def constant(self, lower: Tensor, upper: Tensor) -> Tensor:
+        same = torch.stack([mask.constant(lower, upper) for mask in self.masks]).all(0)
+        values = torch.stack([mask(lower) for mask in self.masks])
+        return same & (values.amin(0) == values.amax(0))
+
+    def over(self, lower: Tensor, upper: Tensor) -> Range:
+        return AnyRange(lower, upper, tuple(mask.over(lower, upper) for mask in self.masks))
+
+    def of(self, channels: slice) -> Mask:
+        masks = tuple(mask.of(channels) for mask in self.masks)
+        return AnyMask(self.scale[channels], self.shift[channels], self.middle.of(channels), masks)
+
+
+@dataclass(frozen=True)
+class AnyRange(Range):
+    """The worst of several masks."""
+
+    ranges: tuple[Range, ...]
+
+    def least(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
+        return torch.stack([over.least(convolved, slope) for over in self.ranges]).amin(0)
+
+    def greatest(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
+        return torch.stack([over.greatest(convolved, slope) for over in self.ranges]).amax(0)
+
+
+@dataclass(frozen=True)
 class Planes:
     """lower[0] C + lower[1] P + lower[2] <= y <= upper[0] C + upper[1] P + upper[2]."""
 

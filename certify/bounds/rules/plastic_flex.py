@@ -31,21 +31,26 @@ COARSEST = 2.0**-24
 """Unit roundoff of the coarsest arithmetic: a binary mask this near its threshold is undecided in all of them."""
 
 
-def _logits(layer: MaskRouting) -> tuple[Tensor, Tensor, Tensor]:
-    """(scale, shift, magnitude of the shift's terms) of the logits z = BN(P - theta) = scale P + shift."""
-    norm = layer.norm
-    assert norm.running_mean is not None and norm.running_var is not None
-    scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps))[:, None, None]
-    mean, bias = norm.running_mean[:, None, None], norm.bias[:, None, None]
-    terms = scale.abs() * (layer.threshold.abs() + mean.abs()) + bias.abs()
-    return scale, bias - scale * (layer.threshold + mean), terms
-
-
-def _mask(layer: MaskRouting) -> Mask:
-    scale, shift, terms = _logits(layer)
+def mask_of(layer: MaskRouting, threshold: Tensor, weight: Tensor, bias: Tensor) -> Mask:
+    """The mask of a layer (not a frozen one) if these were its thresholds, and the scale and shift of its logits' batch norm."""
+    scale, shift, terms = _logits(layer, threshold, weight, bias)
     if layer.activation == "binary":
         return BinaryMask(scale, shift, 2 * LOGIT_ROUNDINGS * COARSEST, terms)
     return MASKS[layer.activation](scale, shift)
+
+
+def _logits(layer: MaskRouting, threshold: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(scale, shift, magnitude of the shift's terms) of the logits z = BN(P - theta) = scale P + shift."""
+    norm = layer.norm
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = (weight / torch.sqrt(norm.running_var + norm.eps))[:, None, None]
+    mean, bias = norm.running_mean[:, None, None], bias[:, None, None]
+    terms = scale.abs() * (threshold.abs() + mean.abs()) + bias.abs()
+    return scale, bias - scale * (threshold + mean), terms
+
+
+def _mask(layer: MaskRouting) -> Mask:
+    return mask_of(layer, layer.threshold, layer.norm.weight, layer.norm.bias)
 
 
 def _interval(layer: MaskRouting, inputs: Inputs) -> tuple[Box, ...]:
@@ -72,7 +77,7 @@ def _rounding(layer: MaskRouting, inputs: Inputs) -> tuple[Rounding, ...]:
     convolved, pooled = (bounds.magnitude for bounds in inputs)
     if layer.activation == "frozen":
         return (Rounding(4, layer.stored.abs() * convolved + (1 + layer.stored.abs()) * pooled),)
-    scale, _, terms = _logits(layer)
+    scale, _, terms = _logits(layer, layer.threshold, layer.norm.weight, layer.norm.bias)
     convolved, pooled, terms = (value.amax((-2, -1), keepdim=True) for value in (convolved, pooled, terms))  # of each channel: it is small
     logits = scale.abs() * pooled + terms
     return (Rounding(LOGIT_ROUNDINGS, ((convolved + pooled) * (1 + LIPSCHITZ[layer.activation] * logits)).expand_as(inputs[0].lower)),)

@@ -1,100 +1,177 @@
-"""Affine layers with uncertain weights."""
+"""Affine layers, and the routing of a PlasticFlex layer, with uncertain weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from neurocert.certify.bounds.arithmetic import FLOOR
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
+from neurocert.certify.bounds.relaxations.bilinear_map import Corners, bilinear_bounds, bilinear_plane, corners
 from neurocert.certify.bounds.relaxations.lines import dot
-from neurocert.certify.bounds.uncertain import Uncertain
+from neurocert.certify.bounds.relaxations.routing import AnyMask, Mask, Planes, routing_bounds, routing_planes
+from neurocert.certify.bounds.rules.plastic_flex import LIPSCHITZ, LOGIT_ROUNDINGS, mask_of
+from neurocert.certify.bounds.uncertain import Uncertain, UncertainRouting
 
 
 @dataclass(frozen=True)
-class Products:
-    """What the linear rule needs.
+class Parts:
+    """What an affine layer ranges over; weights are the same for every sample, and a bias that is not there is 0."""
 
-    Attributes:
-        centre: of x, (B, *shape).
-        weight: centre of W, as the layer has it.
-        gap: (B, *output shape), sum of the products of radii: how far W x may be from its linearisation.
-    """
-
-    centre: Tensor
-    weight: Tensor
-    gap: Tensor
+    x: Interval
+    weight: Interval
+    bias: Interval
 
 
-def _parts(inputs: Inputs) -> tuple[Interval, Interval, Interval]:
-    """Bounds of x, of W and of b; weights are the same for every sample."""
-    x, weight, bias = inputs
-    return x, Interval(weight.lower[0], weight.upper[0]), Interval(bias.lower[0], bias.upper[0])
+def _parts(layer: Uncertain, inputs: Inputs) -> Parts:
+    given = dict(zip(layer.names, _shared(inputs[1:]), strict=True))
+    weight, bias = layer.parameter("weight"), layer.parameter("bias")
+    assert weight is not None
+    bias = weight.new_zeros(len(weight)) if bias is None else bias
+    return Parts(inputs[0], given.get("weight", Interval(weight, weight)), given.get("bias", Interval(bias, bias)))
+
+
+def _shared(parameters: Inputs) -> Inputs:
+    """Bounds of parameters without the batch."""
+    return tuple(Interval(bounds.lower[0], bounds.upper[0]) for bounds in parameters)
 
 
 def _interval(layer: Uncertain, inputs: Inputs) -> tuple[Box, ...]:
-    x, weight, bias = _parts(inputs)
-    product = layer.product(x.centre, weight.centre)
-    dimensions = product.dim() - 1
-    radius = layer.product(x.radius, weight.centre.abs() + weight.radius) + layer.product(x.centre.abs(), weight.radius)
-    radius = radius + layer.shift(bias.radius, dimensions)
-    centre = product + layer.shift(bias.centre, dimensions)
-    return ((centre - radius, centre + radius),)
+    parts = _parts(layer, inputs)
+    lower, upper = bilinear_bounds(layer.product, parts.x, parts.weight)
+    dimensions = lower.dim() - 1
+    return ((lower + layer.shift(parts.bias.lower, dimensions), upper + layer.shift(parts.bias.upper, dimensions)),)
 
 
-def _relax(layer: Uncertain, inputs: Inputs) -> Products:
-    x, weight, _ = _parts(inputs)
-    return Products(x.centre, weight.centre, layer.product(x.radius, weight.radius))
+def _relax(layer: Uncertain, inputs: Inputs) -> tuple[Corners, Tensor]:
+    parts = _parts(layer, inputs)
+    return corners(layer.product, parts.x, parts.weight), parts.bias.centre
 
 
-def _linear(layer: Uncertain, products: Products, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
-    """W x = Wc x + (W - Wc) c + (W - Wc)(x - c), whose last term is at most the gap."""
+def _linear(
+    layer: Uncertain, relaxation: tuple[Corners, Tensor], coefficients: Coefficients, mix: Tensor | None = None
+) -> tuple[Coefficients, Tensor]:
+    given, bias = relaxation
     (a,) = coefficients
     assert a is not None
-    batch = len(products.centre)
-    a = a.expand(-1, batch, *a.shape[2:])
-    flat = a.flatten(0, 1)
-    on_x = torch.func.vjp(lambda x: layer.product(x, products.weight), a.new_zeros(len(flat), *products.centre.shape[1:]))[1](flat)[0]
+    a = a.expand(-1, len(given.x.lower), *a.shape[2:])
+    on_x, on_weight, constant = bilinear_plane(layer.product, a, given, mix)
+    on_bias = _on_bias(layer, a)
+    if "bias" not in layer.names:
+        constant = constant + (on_bias * bias).flatten(2).sum(2)
+    back = {"weight": on_weight, "bias": on_bias}
+    return (on_x, *(back[name] for name in layer.names)), constant
 
-    def one(centre: Tensor, row: Tensor) -> Tensor:
-        """The coefficients on W of one row and sample."""
-        return torch.func.vjp(lambda weight: layer.product(centre[None], weight), products.weight)[1](row[None])[0]
 
-    centres = products.centre.expand(len(a), *products.centre.shape).flatten(0, 1)
-    on_weight = torch.func.vmap(one)(centres, flat).unflatten(0, a.shape[:2])
-    spread = tuple(range(3, a.dim()))
-    on_bias = a.sum(spread) if spread and not isinstance(layer.layer, torch.nn.Linear) else a
-    constant = -(on_weight * products.weight).flatten(2).sum(2) - dot(a.abs(), products.gap)
-    return (on_x.unflatten(0, a.shape[:2]), on_weight, on_bias), constant
+def _on_bias(layer: Uncertain, a: Tensor) -> Tensor:
+    """Coefficients (R, B, C): summed over positions."""
+    if isinstance(layer.layer, nn.Linear):
+        return a.flatten(2, -2).sum(2) if a.dim() > 3 else a
+    return a.flatten(3).sum(3) if a.dim() > 3 else a
 
 
 def _rounding(layer: Uncertain, inputs: Inputs) -> tuple[Rounding, ...]:
-    x, weight, bias = _parts(inputs)
-    magnitude = layer.product(x.magnitude, weight.magnitude)
-    magnitude = 2 * (magnitude + layer.shift(bias.magnitude, magnitude.dim() - 1))  # twice: centre and gap are summed apart
-    return (Rounding(max(weight.lower[0].numel(), len(weight.lower)) + 9, magnitude),)
+    parts = _parts(layer, inputs)
+    magnitude = layer.product(parts.x.magnitude + FLOOR, parts.weight.magnitude + FLOOR)
+    magnitude = 2 * (magnitude + layer.shift(parts.bias.magnitude, magnitude.dim() - 1))  # twice: planes are sums of four parts
+    weight = parts.weight.lower
+    return (Rounding(max(weight[0].numel(), len(weight)) + 9, magnitude),)
 
 
 def _refine(layer: Uncertain, inputs: Inputs) -> tuple[Tensor | None, ...]:
-    x, weight, _ = _parts(inputs)
-    moves = bool((weight.lower < weight.upper).any())
-    return ((x.lower < x.upper) if moves else None), None, None
+    parts = _parts(layer, inputs)
+    moves = bool((parts.weight.lower < parts.weight.upper).any())
+    return ((parts.x.lower < parts.x.upper) if moves else None), *[None] * len(layer.names)
+
+
+def _masks(layer: UncertainRouting, inputs: Inputs) -> AnyMask:
+    """The masks at the corners of the parameters.
+
+    The logit z = s (P - theta) + b is affine in each of s, theta and b, and y follows z upward or downward, so for every
+    (C, P) the extremes of y are attained at ends of them; for each end of s, those of theta and b only move the shift.
+    """
+    given: dict[str, Any] = dict(zip(layer.names, _shared(inputs[2:]), strict=True))
+    own = dict(layer.layer.named_parameters())
+    ends = {name: (given[name].lower, given[name].upper) if name in given else (value,) for name, value in own.items()}
+    masks: list[Mask] = []
+    for scale in ends["norm.weight"]:
+        for threshold in ends["threshold"]:
+            masks += [mask_of(layer.layer, threshold, scale, bias) for bias in ends["norm.bias"]]
+    middle = {name: (both[0] + both[-1]) / 2 for name, both in ends.items()}
+    centre = mask_of(layer.layer, middle["threshold"], middle["norm.weight"], middle["norm.bias"])
+    return AnyMask(centre.scale, centre.shift, centre, tuple(masks))
+
+
+def _routing_interval(layer: UncertainRouting, inputs: Inputs) -> tuple[Box, ...]:
+    return (routing_bounds(_masks(layer, inputs), *inputs[:2]),)
+
+
+def _routing_relax(layer: UncertainRouting, inputs: Inputs) -> Planes:
+    return routing_planes(_masks(layer, inputs), *inputs[:2])
+
+
+def _routing_linear(layer: UncertainRouting, planes: Planes, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+    (a,) = coefficients
+    assert a is not None
+    positive, negative = a.clamp(min=0), a.clamp(max=0)
+    on_both = [positive * low + negative * high for low, high in zip(planes.lower[:2], planes.upper[:2], strict=True)]
+    return (*on_both, *[None] * len(layer.names)), dot(positive, planes.lower[2]) + dot(negative, planes.upper[2])
+
+
+def _routing_rounding(layer: UncertainRouting, inputs: Inputs) -> tuple[Rounding, ...]:
+    convolved, pooled = (bounds.magnitude for bounds in inputs[:2])
+    norm = layer.layer.norm
+    assert norm.running_mean is not None and norm.running_var is not None
+    given = dict(zip(layer.names, (bounds.magnitude for bounds in _shared(inputs[2:])), strict=True))
+    threshold, weight, bias = (given.get(name, value.abs()) for name, value in _ordered(layer).items())
+    scale = (weight / torch.sqrt(norm.running_var + norm.eps))[:, None, None]
+    logits = scale * (pooled + threshold + norm.running_mean.abs()[:, None, None]) + bias[:, None, None]
+    return (Rounding(LOGIT_ROUNDINGS, (convolved + pooled) * (1 + LIPSCHITZ[layer.layer.activation] * logits)),)
+
+
+def _ordered(layer: UncertainRouting) -> dict[str, Tensor]:
+    own = dict(layer.layer.named_parameters())
+    return {name: own[name] for name in ("threshold", "norm.weight", "norm.bias")}
+
+
+def _routing_refine(layer: UncertainRouting, inputs: Inputs) -> tuple[Tensor | None, ...]:
+    convolved, pooled = inputs[:2]
+    varies = ~_masks(layer, inputs).constant(pooled.lower, pooled.upper) & (convolved.lower < convolved.upper)
+    return (varies, None, *[None] * len(layer.names))
 
 
 register(
     Rule(
         (Uncertain,),
-        "y = W x + b with W, b and x uncertain. Interval: centre and radius. Linear: the product is linearised at the centres of "
-        "W and x; what is left out, (W - Wc)(x - xc), is at most the product of the radii. A weight is one value for all "
+        "y = W x + b with x and W, b or both uncertain. Interval: exact where x has known signs, else centre and radius too. "
+        "Linear: a mix of McCormick's planes of each product, exact where x or W is a point. A weight is one value for all "
         "positions and time steps: its coefficients are summed before its set is applied.",
-        "theory: weight sets",
+        "theory: weight sets; McCormick 1976",
         _interval,
         _relax,
         _linear,
         _rounding,
         loses=True,
+        mixes=True,
         refine=_refine,
+    )
+)
+register(
+    Rule(
+        (UncertainRouting,),
+        "y = m(P) C + (1 - m(P)) P whose mask's thresholds, scale or shift are uncertain: y follows the logit, which is affine "
+        "in each of them, so its extremes lie at corners of the parameters; for each corner the bounds of a known mask hold. "
+        "The corner may differ from one use to the next, which can only loosen a bound.",
+        "theory: PlasticFlex, a random threshold in the logits",
+        _routing_interval,
+        _routing_relax,
+        _routing_linear,
+        _routing_rounding,
+        loses=True,
+        refine=_routing_refine,
     )
 )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurocert.certify.bounds.spike_train import SpikeTrain
-from neurocert.certify.bounds.uncertain import Uncertain
+from neurocert.certify.bounds.uncertain import Uncertain, UncertainRouting
 from neurocert.certify.testing.conformance import conforms
 from neurocert.certify.testing.strategies import balls, centres, spiking
 from neurocert.models.layers.lif import LIF, Fire
@@ -114,7 +114,7 @@ CASES: dict[str, tuple[tuple[Any, ...], Callable[[], nn.Module]]] = {
     "routing, sigmoid": ((), lambda: nn.Sequential(Routed("sigmoid"), nn.Conv2d(2, 2, 2))),
     "plastic flex": ((), lambda: nn.Sequential(PlasticFlex(2, 3, (4, 4), stride=2), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 2, 2))),
 }
-LEARNED_ELSEWHERE = (Fire, SpikeTrain, Uncertain)
+LEARNED_ELSEWHERE = (Fire, SpikeTrain, Uncertain, UncertainRouting)
 """Met by the tests below and those of weight sets; ``coverage/test_complete.py`` sees to it that every layer is met somewhere."""
 
 

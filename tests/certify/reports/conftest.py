@@ -57,7 +57,7 @@ def drawn_report(
             broken = False
             if clean > 0 and attacked is not None and attacked <= 0:
                 broken = True
-                move = epsilon * generator.choice([-0.99, 0.99], size=(8, 8)) / (8 if norm == "l2" else 1)
+                move = epsilon * generator.choice([-0.99, 0.99], size=(8, 8)) / {"linf": 1, "l2": 8, "l1": 64}[norm]
                 point = np.clip(image + move, 0, 1).astype(np.float32)
                 witnesses.append(Witness(input=[point.tolist()], margin=attacked, predicted=(label + 5) % 10))
             best = None if clean <= 0 else bounds["linear"]

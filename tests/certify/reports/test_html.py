@@ -10,6 +10,7 @@ from plotly.offline import get_plotlyjs
 from neurocert.certify.reports import html
 from neurocert.certify.reports.figures import COLOURS
 from neurocert.certify.reports.html import render
+from neurocert.certify.reports.parts import WeightTolerance
 from neurocert.certify.reports.schema import Report
 from neurocert.certify.reports.words import claim, headline
 
@@ -22,6 +23,16 @@ def page(*reports: Report) -> str:
     text = render(reports)
     assert text.count(get_plotlyjs()) == 1
     return text.replace(get_plotlyjs(), "")
+
+
+def test_page_names_uncertain_weights(make_report: MakeReport) -> None:
+    report = make_report(n=50)
+    weights = WeightTolerance(relative=0.01, absolute=0.0, names=("*",), description=f"every weight {HOSTILE}")
+    broken = tuple(witness.model_copy(update={"weights": {"readout.weight": "gA=="}}) for witness in report.witnesses)
+    perturbation = report.perturbation.model_copy(update={"weights": weights})
+    text = page(report.model_copy(update={"perturbation": perturbation, "witnesses": broken}))
+    assert HOSTILE not in text and unescape(text).count(weights.description) >= 2
+    assert text.count("with other weights") == text.count('class="case"') > 0 == page(report).count("with other weights")
 
 
 def test_page_holds_claims_verdicts_and_provenance(make_report: MakeReport) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from neurocert.certify.reports.schema import Report, from_json, to_json
+from neurocert.certify.reports.schema import DISTANCES, Report, from_json, to_json
 from neurocert.models.errors import InputError
 
 MakeReport = Callable[..., Report]
@@ -29,7 +30,7 @@ def row(document: Plain, verdict: str) -> Plain:
     return next(outcome for outcome in document["outcomes"] if outcome["verdict"] == verdict)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 def test_json_round_trip(make_report: MakeReport, norm: str) -> None:
     reports = (make_report(norm=norm), make_report(norm=norm, seed=1, attacks=False))
     assert from_json(to_json(reports)) == reports
@@ -160,6 +161,34 @@ def test_euclidean_witness_must_be_in_the_ball(make_report: MakeReport) -> None:
     for column in range(2):  # each pixel moves by less than epsilon, both together by more
         sample["input"][0][0][column], witness["input"][0][0][column] = 0.5, 0.5 + 0.8 * outcome["epsilon"]
     refused(document, "witness at a distance")
+
+
+def test_taxicab_witness_must_be_in_the_ball_without_tolerance(make_report: MakeReport) -> None:
+    document = plain(make_report(norm="l1"))
+    outcome, witness, sample = witness_of(document)
+    witness["input"] = [[list(row) for row in sample["input"][0]]]
+    for column, share in enumerate((0.5, 0.5)):
+        sample["input"][0][0][column], witness["input"][0][0][column] = 0.0, share * outcome["epsilon"]
+    Report.model_validate_json(json.dumps(document))
+    sample["input"][0][0][2], witness["input"][0][0][2] = 0.0, 2.0**-80  # lost in a floating-point sum
+    refused(document, "witness at a distance")
+
+
+def test_flips_are_counted_and_nothing_else_is_a_flip() -> None:
+    distance = DISTANCES["flips"]
+    assert [distance(point, [0.0, 1.0, 1.0]) for point in ([0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0])] == [0, 2, 3]
+    assert distance([0.0, 1.0, 0.999], [0.0, 1.0, 1.0]) == math.inf
+
+
+def test_witness_with_other_weights_needs_a_tolerance(make_report: MakeReport) -> None:
+    document = plain(make_report())
+    _, witness, _ = witness_of(document)
+    witness["weights"] = {"readout.weight": "gA=="}
+    refused(document, "a witness with other weights, which are as stored")
+    document["perturbation"]["weights"] = {"relative": 0.1, "absolute": 0.0, "names": ["*"], "description": "every weight"}
+    Report.model_validate_json(json.dumps(document))
+    witness["weights"] = {"readout.weight": "?"}
+    refused(document, "weights")
 
 
 def test_witness_must_be_in_the_input_range(make_report: MakeReport) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from neurocert.analysis.statistics import Proportion
-from neurocert.certify.reports.parts import Perturbation
+from neurocert.certify.reports.parts import Perturbation, WeightTolerance
 from neurocert.certify.reports.schema import Report
 from neurocert.certify.reports.words import change, claim, headline, percent
 
@@ -51,6 +51,7 @@ def test_headline_is_the_largest_radius_with_half_certified(make_report: MakeRep
     [
         ("linf", "change of up to 0.01 per pixel"),
         ("l2", "change of Euclidean length up to 0.01"),
+        ("flips", "flip of up to 0.01 pixels"),
         ("drift", "change of size up to 0.01 (drift)"),
     ],
 )
@@ -60,3 +61,11 @@ def test_change_in_words(name: str, words: str) -> None:
 
 def test_percent_keeps_one_decimal_where_there_is_one() -> None:
     assert percent(Proportion(32, 50)) == "64 %, 95 % interval 49.2 to 77.1 %"
+
+
+def test_claim_names_the_weights(make_report: MakeReport) -> None:
+    report = make_report()
+    weights = WeightTolerance(relative=0.01, absolute=0.0, names=("*",), description="every weight off by up to 1 % of itself")
+    perturbation = report.perturbation.model_copy(update={"weights": weights})
+    said = claim(report.model_copy(update={"perturbation": perturbation}), report.summaries[1])
+    assert "under every change of up to 0.01 per pixel, with every weight off by up to 1 % of itself; for " in said

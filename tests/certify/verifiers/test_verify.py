@@ -34,7 +34,7 @@ class Plane(nn.Sequential):
 INPUTS = torch.tensor([[1.0, 0.0], [0.05, 0.0], [-1.0, 0.0], [0.0, 0.0]])
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if not method.enumerate])
 def test_the_four_verdicts(name: str) -> None:
     found = certify.verify(Plane(), INPUTS, LABELS, certify.LinfBall(0.1), method=name)
     assert [c.verdict for c in found] == ["certified", "falsified", "misclassified", "misclassified"]
