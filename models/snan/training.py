@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from neurocert.models.errors import InputError
 from neurocert.models.snan.learning import Learning
 from neurocert.models.snan.network import Network
 from neurocert.models.snan.plasticity import Mask
@@ -40,3 +43,27 @@ def imprint(network: Network, images: Mask, *, astrocytes: bool = True) -> Netwo
     for _ in range(settings.steps(protocol.pause)):
         simulation.step(None, feedback=False, astrocytes=syncytium)
     return learned.with_calcium(syncytium.calcium)
+
+
+def situation(labels: Tensor, per_class: int, generator: torch.Generator, classes: tuple[int, ...] | None = None) -> list[int]:
+    """What a network is shown: indices of ``per_class`` random samples of each class, in random order.
+
+    Args:
+        labels: int64 (N,).
+        classes: the situation; all classes by default.
+
+    Raises:
+        InputError: a class named twice or absent from the labels, or with fewer samples than asked for.
+    """
+    present = tuple(sorted(set(labels.tolist())))
+    chosen = present if classes is None else classes
+    if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(present):
+        raise InputError(f"situation names classes {list(chosen)}, expected different ones of {list(present)}, which the labels have")
+    indices = []
+    for label in chosen:
+        members = (labels == label).nonzero()[:, 0]
+        if not 1 <= per_class <= len(members):
+            raise InputError(f"got {per_class} samples for each class, expected 1 to {len(members)}, which class {label} has")
+        indices.append(members[torch.randperm(len(members), generator=generator)[:per_class]])
+    shown = torch.cat(indices)
+    return shown[torch.randperm(len(shown), generator=generator)].tolist()
