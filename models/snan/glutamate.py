@@ -55,7 +55,7 @@ def reached(concentration: Floats, members: NDArray[np.int32], needed: NDArray[n
     count = np.zeros_like(needed)
     for n in range(concentration.shape[0]):
         if concentration[n] >= threshold:
-            for zone in members[n]:
-                if zone >= 0:
-                    count[zone] += 1
+            for k in range(members.shape[1]):
+                if members[n, k] >= 0:
+                    count[members[n, k]] += 1
     return count >= needed

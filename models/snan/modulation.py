@@ -47,9 +47,9 @@ def watch(potential: Floats, peak: float, members: NDArray[np.int32], needed: ND
         count = np.zeros_like(needed)
         for n in range(potential.shape[1]):
             if potential[b, n] >= peak:
-                for zone in members[n]:
-                    if zone >= 0:
-                        count[zone] += 1
+                for k in range(members.shape[1]):
+                    if members[n, k] >= 0:
+                        count[members[n, k]] += 1
         for zone in range(count.shape[0]):
             if count[zone] >= needed[zone]:
                 seen[b, zone] = step
@@ -68,5 +68,9 @@ def decide(seen: Integers, high: NDArray[np.bool_], step: int, window: int, dura
 def gains(until: Integers, step: int, owner: NDArray[np.int32], strength: float, gain: Floats) -> None:
     """Factors ``gain`` (B, N) of the excitatory synapses onto each neuron in ``step``: 1 + strength in a modulated zone, else 1."""
     for b in range(gain.shape[0]):
+        gain[b, :] = 1.0
+        if step > np.max(until[b]):
+            continue
         for n in range(gain.shape[1]):
-            gain[b, n] = 1.0 + strength if step <= until[b, owner[n]] else 1.0
+            if step <= until[b, owner[n]]:
+                gain[b, n] = 1.0 + strength
