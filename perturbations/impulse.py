@@ -43,8 +43,7 @@ def overwrite(images: Tensor, share: float, generator: torch.Generator) -> Tenso
 
 def require_share(share: object, name: str) -> None:
     """Raises InputError unless ``share`` is a number in [0, 1]."""
-    number = isinstance(share, int | float) and not isinstance(share, bool)
-    if not (number and math.isfinite(share) and 0.0 <= share <= 1.0):
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:  # NaN is not
         raise InputError(f"{name} is {share!r}, expected a number in [0, 1]")
 
 

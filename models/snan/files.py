@@ -114,5 +114,5 @@ def _indices(name: str, tensor: Tensor) -> np.ndarray:
 
 
 def _as_json(settings: Settings) -> dict[str, Any]:
-    fields = {name: getattr(settings, name) for name in Settings.__dataclass_fields__}
-    return {name: value._asdict() if isinstance(value, tuple) else value for name, value in fields.items()}
+    fields: dict[str, Any] = {name: getattr(settings, name) for name in Settings.__dataclass_fields__}
+    return {name: value._asdict() if hasattr(value, "_asdict") else value for name, value in fields.items()}
