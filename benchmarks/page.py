@@ -22,7 +22,7 @@ SECOND_RECIPE = """The recipe of mnist-conv-lif-robust is a second one, chosen o
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *_training(), *_spiking(), *_soundness(), *_peers()]) + "\n"
+    return "\n".join([HEAD, *_training(), *_spiking(), *_soundness(), *_peers(), *_snan()]) + "\n"
 
 
 def _read(name: str) -> Any:
@@ -91,6 +91,30 @@ def _time_ratio(row: dict[str, Any]) -> str:
     if ratio is None and "auto_LiRPA seconds" in row:
         ratio = row["seconds"] / row["auto_LiRPA seconds"]
     return _number(ratio)
+
+
+def _snan() -> Iterator[str]:
+    letters, speed = _read("snan_letters"), _read("snan_speed")
+    yield "## The spiking neuron-astrocyte network\n"
+    seconds = max(row["seconds"] for row in letters["rows"])
+    yield (
+        f"`benchmarks/snan_letters.py`, recall of twenty characters, {len(letters['rows'])} seeds, {_machine(letters['machine'])}; "
+        f"{letters['rows'][0]['model seconds']} s of model time in at most {seconds:.0f} s (target 60).\n"
+    )
+    yield "| balanced accuracy | reference | by seed | mean | within 0.01 |\n|---|---|---|---|---|"
+    for name, reference in letters["reference"].items():
+        seeds = ", ".join(f"{row[name]:.3f}" for row in letters["rows"])
+        met = "yes" if letters["within 0.01"][name] else "**no**"
+        yield f"| {name} | {reference} | {seeds} | {letters['mean'][name]:.4f} | {met} |"
+    batches = ", ".join(f"{seconds:.4f} s at {size}" for size, seconds in speed["seconds per image by batch"].items())
+    verdict = "met" if speed["met"] else "**missed**"
+    yield (
+        f"\n`benchmarks/snan_speed.py`, one 30 ms presentation, {speed['workers']} workers, {_machine(speed['machine'])}: {batches} images; "
+        f"peak {speed['peak GiB']:.2f} GiB. Targets (0.05 s at 100, 2 GiB) {verdict}.\n"
+    )
+    yield "| spikes per image | seconds per image |\n|---|---|"
+    yield from (f"| {row['spikes per image']} | {row['seconds per image']:.4f} |" for row in speed["by spikes"])
+    yield ""
 
 
 def _number(value: float | None) -> str:

@@ -58,6 +58,7 @@ class Settings:
         weights = self.plasticity
         _require(0 <= weights.initial <= weights.ceiling <= MAX_WEIGHT, "plasticity", weights, f"0 <= initial <= ceiling <= {MAX_WEIGHT}")
         _require(weights.height >= 0, "plasticity.height", weights.height, "at least 0")
+        _require(0 <= weights.window <= 1, "plasticity.window", weights.window, "0 to 1 s")
         _require(0 <= self.interneuron_weight <= MAX_WEIGHT * 2, "interneuron_weight", self.interneuron_weight, "0 to 0.13")
         timing = self.protocol
         _require(0 < timing.training_pulse <= timing.training_period, "protocol.training_pulse", timing.training_pulse, "within its period")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from neurocert.models.snan import astrocytes, glutamate, modulation, neurons, pl
 from neurocert.models.snan.astrocytes import Astrocyte
 from neurocert.models.snan.connectivity import Link, connect, scale
 from neurocert.models.snan.glutamate import Glutamate
+from neurocert.models.snan.learning import Learning
 from neurocert.models.snan.network import create
 from neurocert.models.snan.neurons import ONSET_POTENTIAL, ONSET_RECOVERY, Neuron
 from neurocert.models.snan.plasticity import Plasticity
@@ -18,6 +22,8 @@ from neurocert.models.snan.settings import Settings
 from neurocert.models.snan.synapses import Synapse
 from neurocert.models.snan.syncytium import Syncytium
 from neurocert.models.snan.zones import zones
+
+SMALL = Settings(excitatory=13, inhibitory=6, excitatory_links=Link(40, 4.0), inhibitory_links=Link(50, 20.0))
 
 
 def spike_times(current: float, pulse: int, steps: int) -> list[float]:
@@ -75,6 +81,30 @@ def test_coincidences_potentiate_up_to_the_ceiling() -> None:
     for _ in range(8):
         plasticity.potentiate(weights, targets, active, active, 7000, 50000)
     assert weights.tolist() == [[100, 50000], [100, 100], [50000, 100]]
+
+
+def test_a_window_weighs_activity_by_how_far_it_is_apart() -> None:
+    settings = replace(SMALL, plasticity=Plasticity(window=0.02))
+    learned, generator = create(settings, 0), np.random.default_rng(0)
+    learning, before = Learning(learned), learned.excitatory_weights.astype(int)
+    history = generator.random((30, 169)) < 0.01
+    for step, active in enumerate(history):
+        learning.advance(active, np.zeros(36, bool), onset=step == 15)
+    expected = before.copy()
+    for n, k in np.ndindex(before.shape):
+        for first, last in ((0, 15), (15, 30)):
+            expected[n, k] = _windowed(expected[n, k], history[first:last, n], history[first:last, learned.excitatory_targets[n, k]])
+    assert np.array_equal(learned.excitatory_weights, expected) and len(np.unique(expected)) > 5
+
+
+def _windowed(weight: int, pre: np.ndarray, post: np.ndarray) -> int:
+    """Each step in which one of the two is active, with the latest activity of the other."""
+    for step in range(len(pre)):
+        ends = [np.flatnonzero(trace[: step + 1]) for trace in (pre, post)]
+        if (pre[step] or post[step]) and all(map(len, ends)):
+            apart = abs(int(ends[0][-1]) - int(ends[1][-1])) * 1e-4
+            weight = min(weight + round(7000 * math.exp(-apart / 0.02)), 50000)
+    return weight
 
 
 def test_a_rate_trace_decays_and_saturates() -> None:
