@@ -121,24 +121,25 @@ def _snan() -> Iterator[str]:
 
 def _strategies() -> Iterator[str]:
     found = _read("snan_mnist")
-    settings = found["settings"]
+    settings, rows = found["settings"], found["rows"]
     yield "## Spiking preprocessing under impulse noise\n"
     yield (
         f"`benchmarks/snan_mnist.py`, MNIST, {settings['per_class']} training and {settings['test']} test images per class and split, "
-        f"{found['splits']} splits, clean training, {_machine(found['machine'])}. Correct of the test images; S-B rows know five classes only, so every row "
-        "is scored on those as well. Noise inverts pixels of the enlarged image, except for the standalone classifier, which has none.\n"
+        f"{found['splits']} splits, clean training, {_machine(found['machine'])}. Correct of the test images. S-B networks know five "
+        "classes only, so the others are scored on those as well. Noise inverts pixels of the enlarged image; of the original one "
+        "for the standalone classifier, which has no enlarged one.\n"
     )
-    levels = list(dict.fromkeys(row["noise"] for row in found["rows"]))
+    levels = list(dict.fromkeys(row["noise"] for row in rows))
     yield f"| classifier | strategy | classes | {' | '.join(f'noise {level:g}' for level in levels)} |\n|{'---|' * (3 + len(levels))}"
     for classes in ("ten", "five"):
-        for key in dict.fromkeys((row["classifier"], row["row"]) for row in found["rows"] if row["classes"] == classes):
-            cells = [
-                _share({**row, "clopper_pearson_95": row["interval_95"]})
-                for row in found["rows"]
-                if (row["classifier"], row["row"], row["classes"]) == (*key, classes)
-            ]
-            yield f"| {' | '.join(key)} | {classes} | {' | '.join(cells)} |"
+        for name, row in dict.fromkeys((row["classifier"], row["row"]) for row in rows if row["classes"] == classes):
+            chosen = [part for part in rows if (part["classifier"], part["row"], part["classes"]) == (name, row, classes)]
+            yield f"| {name} | {row} | {classes} | {' | '.join(map(_correct, chosen))} |"
     yield ""
+
+
+def _correct(row: dict[str, Any]) -> str:
+    return _share({"count": row["correct"], "n": row["n"], "share": row["share"], "clopper_pearson_95": row["interval_95"]})
 
 
 def _number(value: float | None) -> str:
