@@ -124,8 +124,7 @@ def decode(data: bytes) -> tuple[Classifier, CheckpointMetadata]:
     Raises:
         InputError: the first thing that is wrong, without the file's name.
     """
-    _require_safetensors(data)
-    tensors, note = _parse(data)
+    tensors, note = parse(data)
     metadata = _metadata(note)
     # Shapes are compared on a network without storage: a file can ask for no more memory than it brings tensors.
     with torch.random.fork_rng(devices=[]):
@@ -167,8 +166,13 @@ def _require_safetensors(data: bytes) -> None:
         raise CheckpointError(f"is truncated: {len(data)} bytes, at least {length + 8} expected", "copy or download it again")
 
 
-def _parse(data: bytes) -> tuple[dict[str, Tensor], str]:
-    """The tensors and our JSON text, through the safetensors library's own checks."""
+def parse(data: bytes) -> tuple[dict[str, Tensor], str]:
+    """The tensors and our JSON text, through the safetensors library's own checks.
+
+    Raises:
+        CheckpointError: the first thing that is wrong, without the file's name.
+    """
+    _require_safetensors(data)
     try:
         tensors = safetensors.load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

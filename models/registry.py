@@ -40,6 +40,23 @@ class ConvNetParameters(Strict):
     surrogate: Literal["sech-squared", "arctangent", "rectangle"] = "sech-squared"
 
 
+class LeNetParameters(Strict):
+    """Parameters of ``LeNet``; see there."""
+
+    channels: Annotated[tuple[Size, Size, Size], Field(strict=False)] = (8, 16, 32)
+    hidden: Annotated[tuple[Size, ...], Field(min_length=1, max_length=16, strict=False)] = (200, 100)
+
+
+class VisionTransformerParameters(Strict):
+    """Parameters of ``VisionTransformer``; see there."""
+
+    patch: Annotated[int, Field(ge=1, le=256)] = 4
+    width: Size = 128
+    depth: Annotated[int, Field(ge=1, le=64)] = 6
+    heads: Annotated[int, Field(ge=1, le=64)] = 8
+    feed_forward: Size = 256
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A schema of parameters, and what builds a network from them and from what every network needs."""
@@ -60,9 +77,23 @@ def _conv_net(**arguments: Any) -> Classifier:
     return ConvNet(**arguments)
 
 
+def _lenet(**arguments: Any) -> Classifier:
+    from neurocert.models.networks.lenet import LeNet
+
+    return LeNet(**arguments)
+
+
+def _vit(**arguments: Any) -> Classifier:
+    from neurocert.models.networks.vit import VisionTransformer
+
+    return VisionTransformer(**arguments)
+
+
 _ARCHITECTURES = {
     "conv-net": Architecture(ConvNetParameters, _conv_net),
     "flex-vgg": Architecture(FlexVGGParameters, _flex_vgg),
+    "lenet": Architecture(LeNetParameters, _lenet),
+    "vit": Architecture(VisionTransformerParameters, _vit),
 }
 
 

@@ -198,7 +198,7 @@ def at(document: Document, path: str) -> tuple[Document, str]:
     [
         ("format_version", 0, "format_version: Input should be 1, got 0"),
         ("surprise", 1, "surprise: Extra inputs are not permitted"),
-        ("architecture.name", "lenet", "unknown architecture 'lenet'"),
+        ("architecture.name", "alexnet", "unknown architecture 'alexnet'"),
         ("architecture.parameters.hidden", [0], "architecture flex-vgg: hidden.0: Input should be greater than or equal to 1, got 0"),
         ("architecture.parameters.hidden", [3.0], "hidden.0: Input should be a valid integer, got 3.0"),
         ("architecture.parameters.hidden", "three", "hidden: Input should be a valid tuple, got 'three'"),

@@ -28,7 +28,7 @@ def test_builds_what_the_parameters_say() -> None:
 def test_unknown_architecture_lists_the_known_ones() -> None:
     with pytest.raises(InputError, match="unknown architecture 'vgg'") as error:
         built("vgg", {})
-    assert error.value.hint == f"known: {', '.join(architectures())}" == "known: conv-net, flex-vgg"
+    assert error.value.hint == f"known: {', '.join(architectures())}" == "known: conv-net, flex-vgg, lenet, vit"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,42 @@
+"""The astrocyte box: its size, its faces, and constants for which it does not hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neurocert.analysis.astrocyte_box import invariant_box
+from neurocert.models.errors import InputError
+from neurocert.models.snan import astrocytes
+from neurocert.models.snan.astrocytes import Astrocyte
+from neurocert.models.snan.glutamate import Glutamate
+
+BOX = invariant_box(Astrocyte(), Glutamate())
+CALCIUM, IP3 = float(BOX.calcium), float(BOX.ip3)
+
+
+def test_the_papers_box() -> None:
+    assert pytest.approx((2.0 / 1.185, 0.16 + 5.3 / 0.14)) == (CALCIUM, IP3)
+
+
+def test_the_field_points_inward_on_every_face() -> None:
+    for ca, h, ip3 in np.random.default_rng(0).random((500, 3)) * (CALCIUM, 1.0, IP3):
+        for production in (0.0, 5.0):
+            assert astrocytes.derivatives(0.0, h, ip3, Astrocyte())[0] > 0
+            assert astrocytes.derivatives(CALCIUM, h, ip3, Astrocyte())[0] < 0
+            assert astrocytes.derivatives(ca, 0.0, ip3, Astrocyte())[1] > 0 > astrocytes.derivatives(ca, 1.0, ip3, Astrocyte())[1]
+            assert astrocytes.derivatives(ca, h, 0.0, Astrocyte())[2] + production > 0
+            assert astrocytes.derivatives(ca, h, IP3, Astrocyte())[2] + production < 0
+
+
+def test_runs_stay_inside() -> None:
+    cells = np.random.default_rng(1).random((3, 4, 4)) * np.array([CALCIUM, 1.0, 2.0]).reshape(3, 1, 1)
+    for _ in range(3000):
+        cells = astrocytes.advance(cells, np.full((4, 4), 5.0), 1e-3, Astrocyte())
+        assert (cells > 0).all() and (cells.max((1, 2)) < (CALCIUM, 1.0, IP3)).all()
+
+
+@pytest.mark.parametrize("wrong", [{"v6": 5.0}, {"k3": -0.1}, {"alpha": 1.5}, {"calcium_diffusion": -1.0}, {"c1": float("nan")}])
+def test_constants_without_a_proof_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="astrocyte: "):
+        invariant_box(Astrocyte(**wrong), Glutamate())
