@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 from torch import Tensor
 
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
+from neurocert.certify.bounds.relaxations.bilinear import Pair, product_planes
 from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.bounds.relaxations.routing import (
     BinaryMask,
@@ -19,29 +22,36 @@ from neurocert.certify.bounds.relaxations.routing import (
     routing_bounds,
     routing_planes,
 )
-from neurocert.models.layers.plastic_flex import MaskRouting
+from neurocert.certify.bounds.rules.arithmetic import summed_to
+from neurocert.models.layers.plastic_flex import BINARY_MASKS, MaskRouting, Mixture
 
 MASKS: dict[str, type[HardSigmoidMask | SigmoidMask]] = {"hard-sigmoid": HardSigmoidMask, "sigmoid": SigmoidMask}
-LIPSCHITZ = {"hard-sigmoid": 1 / 6, "sigmoid": 1 / 4, "binary": 0.0}
+LIPSCHITZ = {"hard-sigmoid": 1 / 6, "sigmoid": 1 / 4, **dict.fromkeys(BINARY_MASKS, 0.0)}
 LOGIT_ROUNDINGS = 12
 COARSEST = 2.0**-24
 """Unit roundoff of the coarsest arithmetic: a binary mask this near its threshold is undecided in all of them."""
 
 
 def _logits(layer: MaskRouting) -> tuple[Tensor, Tensor, Tensor]:
-    """(scale, shift, magnitude of the shift's terms) of the logits z = BN(P - theta) = scale P + shift."""
-    norm = layer.norm
+    """(scale, shift, magnitude of the shift's terms) of the logits z = k BN(P - theta) = scale P + shift."""
+    norm, slope = layer.norm, layer.slope
+    if norm is None:
+        return torch.full_like(layer.threshold, slope), -slope * layer.threshold, slope * layer.threshold.abs()
     assert norm.running_mean is not None and norm.running_var is not None
-    scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps))[:, None, None]
-    mean, bias = norm.running_mean[:, None, None], norm.bias[:, None, None]
+    scale = slope * (norm.weight / torch.sqrt(norm.running_var + norm.eps))[:, None, None]
+    mean, bias = norm.running_mean[:, None, None], slope * norm.bias[:, None, None]
     terms = scale.abs() * (layer.threshold.abs() + mean.abs()) + bias.abs()
     return scale, bias - scale * (layer.threshold + mean), terms
 
 
+def _logit_roundings(layer: MaskRouting) -> int:
+    return LOGIT_ROUNDINGS + (layer.slope != 1.0)
+
+
 def _mask(layer: MaskRouting) -> Mask:
     scale, shift, terms = _logits(layer)
-    if layer.activation == "binary":
-        return BinaryMask(scale, shift, 2 * LOGIT_ROUNDINGS * COARSEST, terms)
+    if layer.activation in BINARY_MASKS:
+        return BinaryMask(scale, shift, 2 * _logit_roundings(layer) * COARSEST, terms)
     return MASKS[layer.activation](scale, shift)
 
 
@@ -71,7 +81,7 @@ def _rounding(layer: MaskRouting, inputs: Inputs) -> tuple[Rounding, ...]:
         return (Rounding(4, layer.stored.abs() * convolved + (1 + layer.stored.abs()) * pooled),)
     scale, _, terms = _logits(layer)
     logits = scale.abs() * pooled + terms
-    return (Rounding(LOGIT_ROUNDINGS, (convolved + pooled) * (1 + LIPSCHITZ[layer.activation] * logits)),)
+    return (Rounding(_logit_roundings(layer), (convolved + pooled) * (1 + LIPSCHITZ[layer.activation] * logits)),)
 
 
 def _refine(layer: MaskRouting, inputs: Inputs) -> tuple[Tensor | None, ...]:
@@ -82,9 +92,36 @@ def _refine(layer: MaskRouting, inputs: Inputs) -> tuple[Tensor | None, ...]:
 
 
 def _refuses(layer: MaskRouting, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
-    if layer.activation == "frozen":
-        return None
-    return "its logits' batch norm keeps no running statistics" if layer.norm.running_mean is None else None
+    unsettled = layer.norm is not None and layer.norm.running_mean is None
+    return "its logits' batch norm keeps no running statistics" if unsettled else None
+
+
+def _mixture_interval(layer: Mixture, inputs: Inputs) -> tuple[Box, ...]:
+    ends = ((bounds.lower, bounds.upper) for bounds in inputs)
+    values = torch.stack([mask * convolved + (1 - mask) * pooled for mask, convolved, pooled in product(*ends)])
+    return ((values.amin(0), values.amax(0)),)
+
+
+def _mixture_relax(layer: Mixture, inputs: Inputs) -> Pair:
+    mask, convolved, pooled = inputs
+    return Pair((mask.lower, mask.upper), (convolved.lower - pooled.upper, convolved.upper - pooled.lower))
+
+
+def _mixture_linear(layer: Mixture, pair: Pair, coefficients: Coefficients, mix: Tensor | None = None) -> tuple[Coefficients, Tensor]:
+    (a,) = coefficients
+    assert a is not None
+    on_mask, on_difference, constant = product_planes(a, pair, mix)
+    return (summed_to(on_mask, pair.x[0].shape[1:]), on_difference, a - on_difference), constant
+
+
+def _mixture_rounding(layer: Mixture, inputs: Inputs) -> tuple[Rounding, ...]:
+    """Our planes also meet the difference of the branches, times the mask."""
+    mask, convolved, pooled = (bounds.magnitude for bounds in inputs)
+    return (Rounding(4, (1 + mask) * (convolved + pooled)),)
+
+
+def _mixture_refine(layer: Mixture, inputs: Inputs) -> tuple[Tensor | None, ...]:
+    return tuple(bounds.lower < bounds.upper for bounds in inputs)
 
 
 register(
@@ -102,5 +139,20 @@ register(
         loses=True,
         refine=_refine,
         refuses=_refuses,
+    )
+)
+register(
+    Rule(
+        (Mixture,),
+        "y = m C + (1 - m) P is affine in each of its three inputs, so its extremes over a box lie at the box's corners, whatever "
+        "the mask's range; linear: y = P + m (C - P), the product relaxed by McCormick's planes.",
+        "PlasticFlex thesis Eq. 3.2, 3.12 to 3.15",
+        _mixture_interval,
+        _mixture_relax,
+        _mixture_linear,
+        _mixture_rounding,
+        loses=True,
+        mixes=True,
+        refine=_mixture_refine,
     )
 )
