@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from neurocert.certify.config import RunConfig
     from neurocert.certify.reports.schema import Report
     from neurocert.certify.runner import run
+    from neurocert.certify.sensitivity import sensitivity_bounds
     from neurocert.perturbations.balls import L1Ball, L2Ball, LinfBall
     from neurocert.perturbations.weights import WeightBox
 
@@ -27,6 +28,7 @@ _HOMES = {
     "attack": "neurocert.certify.api",
     "load": "neurocert.certify.api",
     "run": "neurocert.certify.runner",
+    "sensitivity_bounds": "neurocert.certify.sensitivity",
     "verify": "neurocert.certify.api",
 }
 
@@ -43,6 +45,7 @@ __all__ = [
     "attack",
     "load",
     "run",
+    "sensitivity_bounds",
     "verify",
 ]
 

@@ -211,8 +211,43 @@ class Provenance(Strict):
     accuracy: Accuracy
 
 
+Curve = Annotated[tuple[float, ...], Field(strict=False)]
+"""One value for each epoch."""
+
+
+class LayerHistory(Strict):
+    """How one PlasticFlex layer routed, epoch by epoch; see ``LayerRouting``."""
+
+    layer: Name
+    conv_ratio: Curve
+    binariness: Curve
+
+
+class History(Strict):
+    """A training, epoch by epoch; shares are rounded to six digits.
+
+    Attributes:
+        loss: mean training loss, penalties included.
+        train: clean accuracy in evaluation mode on the first training images, as many as there are for validation.
+        validation, balanced: clean top-1 and balanced accuracy on the validation split.
+        validation_loss: the objective's mean loss there.
+        routing: of every PlasticFlex layer, on the first validation images.
+    """
+
+    loss: Curve
+    train: Curve
+    validation: Curve
+    balanced: Curve
+    validation_loss: Curve
+    routing: Annotated[tuple[LayerHistory, ...], Field(strict=False)]
+
+
 class CheckpointMetadata(Strict):
-    """What a checkpoint file says about its network. No timestamps: the same training gives the same bytes."""
+    """What a checkpoint file says about its network. No timestamps: the same training gives the same bytes.
+
+    Attributes:
+        history: how its training went; files of earlier releases have none.
+    """
 
     format_version: Literal[1]
     architecture: ArchitectureSpec
@@ -222,6 +257,7 @@ class CheckpointMetadata(Strict):
     classes: Classes
     provenance: Provenance
     tensors_sha256: Sha256
+    history: History | None = None
 
 
 def explain(error: ValidationError, most: int = 3) -> str:

@@ -95,7 +95,7 @@ class VGG(Layered):
             before_head=None if flex else nn.MaxPool2d(2),
         )
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):  # thesis, section 4.2.1
+            if isinstance(module, nn.Conv2d | nn.Linear):  # thesis, section 4.2.1
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
