@@ -42,7 +42,7 @@ def network(mode: str, flex: bool, seed: int = 0) -> Classifier:
     return net.eval()
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["static", "membrane, rate", "step, latency", "clip, direct"])
 def test_bounds_hold(mode: str) -> None:
     seed = list(MODES).index(mode)
     centres = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
