@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from neurocert.certify.config import RunConfig
     from neurocert.certify.reports.schema import Report
     from neurocert.certify.runner import run
+    from neurocert.certify.sensitivity import sensitivity_bounds
     from neurocert.perturbations.balls import L1Ball, L2Ball, LinfBall
     from neurocert.perturbations.boxes import Box, WeightedLinfBall
     from neurocert.perturbations.drift import SharedDrift
@@ -34,6 +35,7 @@ _HOMES = {
     "attack": "neurocert.certify.api",
     "load": "neurocert.certify.api",
     "run": "neurocert.certify.runner",
+    "sensitivity_bounds": "neurocert.certify.sensitivity",
     "verify": "neurocert.certify.api",
 }
 
@@ -54,6 +56,7 @@ __all__ = [
     "attack",
     "load",
     "run",
+    "sensitivity_bounds",
     "verify",
 ]
 

@@ -19,6 +19,7 @@ FLOORS = (  # certify's files and folders from the bottom up
     {"bounds"},
     {"problem", "certificate"},
     {"verifiers", "backends", "training"},
+    {"sensitivity"},
     {"campaign"},
     {"reports"},
     {"runner", "api", "self_test", "testing"},

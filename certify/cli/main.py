@@ -139,11 +139,12 @@ def _train(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a recipe (certify ls recipes).")],
     out: Annotated[str, typer.Option(metavar="FILE", help="The .safetensors file to write.")],
     data: Annotated[str | None, typer.Option(metavar="DIR", help="The data that the recipe names; not for the digits.")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute, such as cuda.")] = "cpu",
 ) -> None:
     """Train a network by a recipe and write its checkpoint."""
     from neurocert.certify.cli.training import train
 
-    train(recipe, out, data)
+    train(recipe, out, data, device)
 
 
 @app.command("doctor")

@@ -12,7 +12,7 @@ from neurocert.models.training.loop import Epoch
 from neurocert.models.training.recipe import load_recipe
 
 
-def train(name: str, out: str, data: str | None) -> None:
+def train(name: str, out: str, data: str | None, device: str) -> None:
     """Trains by a recipe, writes the checkpoint, prints what came out."""
     recipe, path = load_recipe(name), Path(out)
     require_writable(path)
@@ -22,7 +22,7 @@ def train(name: str, out: str, data: str | None) -> None:
             score = epoch.validation
             step(f"loss {epoch.loss:.4f}, {score.correct}/{score.n} {epoch.counts} on validation", epoch.number, epoch.of)
 
-        network, metadata = follow(recipe, data=data, on_epoch=on_epoch)
+        network, metadata = follow(recipe, data=data, device=device, on_epoch=on_epoch)
     checkpoints.save(path, network, metadata)
     origin = metadata.provenance
     scores = ", ".join(f"{name} {score.correct}/{score.n}" for name, score in origin.accuracy)

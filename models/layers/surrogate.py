@@ -32,16 +32,22 @@ def rectangle(distance: Tensor) -> Tensor:
     return (distance.abs() < 0.5).to(distance.dtype)
 
 
+def ramp(distance: Tensor) -> Tensor:
+    """1/6 on |x| < 3, else 0: the derivative of the hard sigmoid clip(x / 6 + 1 / 2, 0, 1)."""
+    return (distance.abs() < 3).to(distance.dtype) / 6
+
+
 SURROGATES: dict[str, Derivative] = {
     "sech-squared": sech_squared,
     "arctangent": arctangent,
     "rectangle": rectangle,
+    "ramp": ramp,
 }
 
 
 class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, potential: Tensor, threshold: float, comparison: Comparison, derivative: Derivative) -> Tensor:
+    def forward(ctx: Any, potential: Tensor, threshold: float | Tensor, comparison: Comparison, derivative: Derivative) -> Tensor:
         ctx.save_for_backward(potential)
         ctx.threshold, ctx.derivative = threshold, derivative
         fired = potential > threshold if comparison == ">" else potential >= threshold
@@ -53,12 +59,12 @@ class _Spike(torch.autograd.Function):
         return gradients[0] * ctx.derivative(potential - ctx.threshold), None, None, None
 
 
-def spike(potential: Tensor, threshold: float, comparison: Comparison, surrogate: str) -> Tensor:
+def spike(potential: Tensor, threshold: float | Tensor, comparison: Comparison, surrogate: str) -> Tensor:
     """1 where ``potential comparison threshold``, else 0; the gradient is the named surrogate's.
 
     Args:
         potential: membrane potential, any shape.
-        threshold: representable in the potential's dtype.
+        threshold: representable in the potential's dtype; a number, or a tensor that broadcasts to the potential.
         comparison: ">" or ">=".
         surrogate: a key of ``SURROGATES``.
     """
