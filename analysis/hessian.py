@@ -18,7 +18,7 @@ from neurocert.models.layers.surrogate import SURROGATES
 Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits, labels) -> mean loss."""
 
-EXACT = "exact (where it exists)"
+EXACT, CLIP = "exact (where it exists)", "exact, that of clips included (where it exists)"
 FLAT = {f"{name}Backward0" for name in ("Sign", "Sgn", "Round", "Floor", "Ceil", "Trunc")}
 HINT = "give the step a surrogate (neurocert.models.layers.surrogate.spike), or analyse a network without hard steps"
 
@@ -32,12 +32,12 @@ class Hessian:
 
     ReLUs, maxima and clips are differentiated where they can be. A spike counts with its surrogate: the operator is then
     the Hessian of the network in which each spike is replaced, around the potential it has, by its hard value plus the
-    surrogate's integral. ``derivative`` says which of the two it was.
+    surrogate's integral. ``derivative`` says what it was.
     Source of the product: Pearlmutter, Neural Computation 6 (1994).
 
     Attributes:
         dimension: number n of trainable weights; a flat vector holds them in the order of ``network.parameters()``.
-        derivative: ``EXACT``, or the surrogates by name.
+        derivative: ``EXACT``, ``CLIP``, or the surrogates by name.
         loss: at the weights.
         dtype, device: of the vectors.
 
@@ -92,7 +92,7 @@ class Hessian:
 
 
 def derivative_of(loss: Tensor) -> str:
-    """Which derivative autograd takes for ``loss``: ``EXACT``, or "surrogate (NAMES)" where something states its own.
+    """Which derivative autograd takes for ``loss``: ``EXACT``, ``CLIP``, or "surrogate (NAMES)" where something states its own.
 
     Raises:
         FlatLoss: no derivative at all, or one through a step, which is 0 almost everywhere.
@@ -100,11 +100,14 @@ def derivative_of(loss: Tensor) -> str:
     if loss.grad_fn is None:
         raise FlatLoss("the loss has no derivative in any weight, so it is flat almost everywhere", HINT)
     nodes = list(_nodes(loss.grad_fn))
-    if steps := sorted({type(node).__name__ for node in nodes} & FLAT):
-        kinds = ", ".join(step.partition("Backward")[0].lower() for step in steps)
-        raise FlatLoss(f"the loss passes through {kinds}, whose derivative is 0 almost everywhere", HINT)
+    kinds = {type(node).__name__ for node in nodes}
+    if steps := sorted(kinds & FLAT):
+        functions = ", ".join(step.partition("Backward")[0].lower() for step in steps)
+        raise FlatLoss(f"the loss passes through {functions}, whose derivative is 0 almost everywhere", HINT)
     own = sorted({_surrogate_name(node) for node in nodes if isinstance(node, BackwardCFunction)})
-    return f"surrogate ({', '.join(own)})" if own else EXACT
+    if own:
+        return f"surrogate ({', '.join(own)})"
+    return CLIP if "HardtanhBackward0" in kinds else EXACT
 
 
 def require_samples(network: nn.Module, inputs: Tensor, labels: Tensor) -> None:

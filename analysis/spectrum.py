@@ -37,7 +37,7 @@ class Krylov:
     Attributes:
         values: (m,) Ritz values, descending; the k-th is never above the k-th largest eigenvalue.
         weights: (m,) squared components of the start vector along the Ritz vectors; they sum to 1.
-        residuals: (m,) |A u - theta u| of each unit Ritz vector; an eigenvalue lies within that of theta.
+        residuals: (m,) |A u - theta u| of each unit Ritz vector, not below rounding; an eigenvalue lies within that of theta.
         vectors: (m, n) unit Ritz vectors.
     """
 
@@ -184,7 +184,8 @@ def _ritz(alphas: list[float], betas: list[float], basis: Tensor) -> Krylov:
     off = torch.tensor(betas[:-1], dtype=torch.float64)
     tridiagonal = torch.diag(torch.tensor(alphas, dtype=torch.float64)) + torch.diag(off, 1) + torch.diag(off, -1)
     values, mixing = (part.flip(-1) for part in torch.linalg.eigh(tridiagonal))
-    return Krylov(values, mixing[0] ** 2, abs(betas[-1] * mixing[-1]), mixing.T.to(basis) @ basis)
+    rounding = torch.finfo(torch.float64).eps * values.abs().max()
+    return Krylov(values, mixing[0] ** 2, abs(betas[-1] * mixing[-1]) + rounding, mixing.T.to(basis) @ basis)
 
 
 def _eigenvalue(runs: Sequence[Krylov], position: int) -> Eigenvalue:

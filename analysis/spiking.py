@@ -12,19 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from neurocert.models.errors import InputError
-from neurocert.models.layers.lif import Fire
 
 
 @dataclass(frozen=True)
 class Activity:
     """The spikes of one layer over one presentation, T steps long.
 
+    A clip's output in [0, 1] stands for a rate: it counts as that many spikes, and as active above 0.
+
     Attributes:
         layer: path of the neurons in the network.
         shape: of the layer, without the batch; its neurons are numbered in row-major order.
         rates: for each neuron, its spikes per step, averaged over steps and samples; in [0, 1].
-        active_ratios: for each step, the share of (sample, neuron) pairs that fire.
-        raster: (step, neuron) of every spike on the first sample.
+        active_ratios: for each step, the share of (sample, neuron) pairs that are active.
+        raster: (step, neuron) of every activity on the first sample.
     """
 
     layer: str
@@ -49,14 +50,14 @@ class Activity:
 
 
 def activity(network: nn.Module, inputs: Tensor) -> tuple[Activity, ...]:
-    """The activity of every layer of spiking neurons that a forward pass on ``inputs`` reaches, in the network's order.
+    """The activity of every layer of spiking or clipping neurons that a forward pass on ``inputs`` reaches, in the network's order.
 
     Args:
         network: in evaluation mode.
         inputs: (B, *shape), at least one sample.
 
     Returns:
-        Nothing for a network without spikes.
+        Nothing for a network without such neurons.
 
     Raises:
         InputError: training mode, or no sample.
@@ -65,7 +66,7 @@ def activity(network: nn.Module, inputs: Tensor) -> tuple[Activity, ...]:
         raise InputError("network is in training mode, expected evaluation mode", "call network.eval() first")
     if len(inputs) == 0:
         raise InputError("inputs hold no sample, expected at least one")
-    counts = {name: _Count() for name, module in network.named_modules() if isinstance(module, Fire)}
+    counts = {name: _Count() for name, module in network.named_modules() if _fires(module)}
     with torch.no_grad(), ExitStack() as hooks:
         for name, count in counts.items():
             hooks.enter_context(network.get_submodule(name).register_forward_hook(partial(_record, count)))
@@ -98,7 +99,7 @@ class _Count:
     def add(self, spikes: Tensor) -> None:
         mean = spikes.double().mean(0)
         self.total = mean if self.total is None else self.total + mean
-        self.active.append(float(mean.mean()))
+        self.active.append(float((spikes > 0).double().mean()))
         self.first.append(spikes[0].flatten().nonzero()[:, 0].cpu())
 
     def activity(self, layer: str) -> Activity:
@@ -108,6 +109,13 @@ class _Count:
         return Activity(layer, tuple(self.total.shape), tuple(rates), tuple(self.active), raster)
 
 
-def _record(count: _Count, layer: Fire, arguments: tuple[Tensor, ...], output: Any) -> None:
-    """A hook that runs after each step of ``layer``."""
-    count.add(output[1])
+def _fires(module: nn.Module) -> bool:
+    """Whether a layer's output is spikes (it compares a potential with its threshold) or the clip that stands for a rate."""
+    if isinstance(module, nn.Hardtanh):
+        return (module.min_val, module.max_val) == (0.0, 1.0)
+    return hasattr(module, "threshold") and hasattr(module, "comparison")
+
+
+def _record(count: _Count, layer: nn.Module, arguments: tuple[Tensor, ...], output: Any) -> None:
+    """A hook that runs after each step of ``layer``, whose spikes are its output, or the last part of it."""
+    count.add(output if isinstance(output, Tensor) else output[-1])

@@ -6,15 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neurocert.certify.analyser import analyse
     from neurocert.certify.api import attack, load, verify
     from neurocert.certify.certificate import Certificate, Verdict, Witness
     from neurocert.certify.config import RunConfig
+    from neurocert.certify.reports.analysis.config import AnalysisConfig
     from neurocert.certify.reports.schema import Report
     from neurocert.certify.runner import run
     from neurocert.perturbations.balls import L1Ball, L2Ball, LinfBall
     from neurocert.perturbations.weights import WeightBox
 
 _HOMES = {
+    "AnalysisConfig": "neurocert.certify.reports.analysis.config",
     "Certificate": "neurocert.certify.certificate",
     "L1Ball": "neurocert.perturbations.balls",
     "L2Ball": "neurocert.perturbations.balls",
@@ -24,6 +27,7 @@ _HOMES = {
     "Verdict": "neurocert.certify.certificate",
     "WeightBox": "neurocert.perturbations.weights",
     "Witness": "neurocert.certify.certificate",
+    "analyse": "neurocert.certify.analyser",
     "attack": "neurocert.certify.api",
     "load": "neurocert.certify.api",
     "run": "neurocert.certify.runner",
@@ -31,6 +35,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnalysisConfig",
     "Certificate",
     "L1Ball",
     "L2Ball",
@@ -40,6 +45,7 @@ __all__ = [
     "Verdict",
     "WeightBox",
     "Witness",
+    "analyse",
     "attack",
     "load",
     "run",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurocert.analysis.hessian import EXACT, FlatLoss, Hessian
+from neurocert.analysis.hessian import CLIP, EXACT, FlatLoss, Hessian
 from neurocert.models.errors import InputError
 from neurocert.models.layers.surrogate import spike
 from neurocert.models.networks.flex_vgg import FlexVGG
@@ -97,6 +97,14 @@ def test_a_spike_is_bent_as_its_surrogates_integral(samples: Samples, dense_hess
     twin = Step(smooth).double().eval()
     expected = dense_hessian(twin, lambda moved: functional.cross_entropy(moved(samples[0]), samples[1]))
     torch.testing.assert_close(dense(Hessian(network, *samples)), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_clips_are_named_and_bend_nothing(samples: Samples, dense_hessian: DenseHessian) -> None:
+    network = Step(nn.Hardtanh(0.0, 1.0)).double().eval()
+    hessian = Hessian(network, *samples)
+    assert hessian.derivative == CLIP
+    expected = dense_hessian(network, lambda moved: functional.cross_entropy(moved(samples[0]), samples[1]))
+    torch.testing.assert_close(dense(hessian), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_what_the_loss_does_not_use_is_flat_without_being_refused(samples: Samples) -> None:

@@ -56,6 +56,13 @@ def test_layers_of_a_network_in_its_order(samples: Samples, small_flex: MakeFlex
     assert len(alone.raster) == round(alone.mean_rate * 3 * 32)
 
 
+def test_a_clip_stands_for_a_rate() -> None:
+    network = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Hardtanh(0.0, 1.0), nn.Hardtanh(-1.0, 1.0)).eval()
+    network[0].weight.data = torch.tensor([[1.0, 0.0], [0.0, -1.0]])
+    (found,) = activity(network, torch.tensor([[0.5, 1.0], [3.0, -0.25]]))
+    assert (found.layer, found.rates, found.active_ratios, found.raster) == ("1", (0.75, 0.125), (0.75,), ((0, 0),))
+
+
 def test_a_static_network_has_no_activity(samples: Samples, small_flex: MakeFlex) -> None:
     assert activity(small_flex(False), samples[0]) == ()
 

@@ -1,0 +1,140 @@
+"""From what the analyses found to the parts of an analysis report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+from neurocert.analysis.attack_curves import AttackCurve
+from neurocert.analysis.correlation import pearson
+from neurocert.analysis.hessian import Hessian
+from neurocert.analysis.loss_landscape import Landscape
+from neurocert.analysis.routing import LayerRouting
+from neurocert.analysis.spectrum import Eigenvalue, Estimate, Krylov, density, least, top
+from neurocert.analysis.spiking import Activity, total_active_ratios
+from neurocert.certify.reports.analysis.schema import (
+    Absent,
+    Attacks,
+    Correlation,
+    Curve,
+    Extreme,
+    Layer,
+    Masks,
+    Plane,
+    Spectrum,
+    Spikes,
+    Trace,
+)
+from neurocert.certify.reports.parts import Routing, Share
+from neurocert.models.errors import InputError
+from neurocert.perturbations.attacks import Attack
+
+EXTREMES = 5
+RATE_BINS = 25
+RASTER_NEURONS = 200
+"""Of one layer that a raster shows; more could not be told apart."""
+
+
+def attack_section(norm: str, curves: Sequence[AttackCurve], attacks: Sequence[Attack]) -> Attacks:
+    """The curves, each with its attack's description."""
+    descriptions = {attack.name: attack.describe() for attack in attacks}
+    return Attacks(
+        norm=norm,
+        epsilons=curves[0].epsilons,
+        curves=tuple(
+            Curve(
+                attack=curve.attack,
+                description=descriptions.get(curve.attack, "all attacks together, for each sample the worst"),
+                correct=tuple(Share.of(count, curve.n) for count in curve.correct),
+                auc=curve.auc,
+            )
+            for curve in curves
+        ),
+    )
+
+
+def plane(found: Landscape) -> Plane:
+    """One landscape."""
+    return Plane(steps=found.steps, losses=found.losses, centre=found.centre, mean_rise=found.mean_rise, cosine=found.cosine)
+
+
+def spectrum_section(hessian: Hessian, runs: Sequence[Krylov], steps: int, trace: Estimate) -> Spectrum:
+    """What the runs of Lanczos and the probes of the trace came to."""
+    smoothed = density(runs)
+    return Spectrum(
+        derivative=hessian.derivative,
+        parameters=hessian.dimension,
+        loss=hessian.loss,
+        steps=steps,
+        runs=len(runs),
+        top=tuple(map(_extreme, top(runs, EXTREMES))),
+        least=_extreme(least(runs)),
+        trace=Trace(mean=trace.mean, standard_error=trace.standard_error, n=trace.n),
+        grid=smoothed.grid,
+        density=smoothed.values,
+        deviations=smoothed.deviations,
+        width=smoothed.width,
+    )
+
+
+def routing_section(layers: Sequence[LayerRouting], samples: Sequence[Sequence[LayerRouting]]) -> Masks:
+    """Layers averaged over the samples, samples averaged over the layers, and whether the two statistics go together.
+
+    Args:
+        layers: of all samples together.
+        samples: of each sample alone.
+    """
+    ratios = tuple(_unit(fmean(layer.conv_ratio for layer in sample)) for sample in samples)
+    binarinesses = tuple(_unit(fmean(layer.binariness for layer in sample)) for sample in samples)
+    return Masks(
+        layers=tuple(map(_routing, layers)),
+        conv_ratios=ratios,
+        binarinesses=binarinesses,
+        correlation=correlation(ratios, binarinesses),
+    )
+
+
+def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation | Absent:
+    """Pearson's r, or why there is none."""
+    try:
+        found = pearson(x, y)
+    except InputError as error:
+        return Absent(absent=str(error))
+    return Correlation(r=found.r, lower=found.lower, upper=found.upper, n=found.n)
+
+
+def spiking_section(layers: Sequence[Activity]) -> Spikes:
+    """Histograms and thinned rasters of each layer."""
+    return Spikes(layers=tuple(map(_layer, layers)), active_ratios=tuple(map(_unit, total_active_ratios(layers))))
+
+
+def _layer(found: Activity) -> Layer:
+    counts = [0] * RATE_BINS
+    for rate in found.rates:
+        counts[min(int(rate * RATE_BINS), RATE_BINS - 1)] += 1
+    stride = math.ceil(found.neurons / RASTER_NEURONS)
+    shown = tuple(range(0, found.neurons, stride))
+    return Layer(
+        layer=found.layer,
+        neurons=found.neurons,
+        mean_rate=_unit(found.mean_rate),
+        silent=found.silent,
+        rate_counts=tuple(counts),
+        active_ratios=tuple(map(_unit, found.active_ratios)),
+        raster_neurons=shown,
+        raster=tuple((step, neuron // stride) for step, neuron in found.raster if neuron % stride == 0),
+    )
+
+
+def _extreme(found: Eigenvalue) -> Extreme:
+    return Extreme(value=found.value, residual=found.residual, deviation=found.deviation, converged=found.converged)
+
+
+def _routing(layer: LayerRouting) -> Routing:
+    return Routing(layer=layer.layer, conv_ratio=_unit(layer.conv_ratio), binariness=_unit(layer.binariness), calls=layer.calls)
+
+
+def _unit(value: float) -> float:
+    """A mean of numbers in [0, 1], which rounding may carry past an end."""
+    return min(1.0, max(0.0, value))
