@@ -55,16 +55,17 @@ def analyse(config: AnalysisConfig, progress: Progress = lambda text, done, step
     subject = _Subject(config, checkpoint, data.take(indices), copy.deepcopy(checkpoint.network).double(), progress)
     curved = config.wants("hessian") or "landscape-eigenvectors" in config.figures
     curvature = _curvature(subject) if curved else Absent(absent="not asked for")
+    training = build.training_section(getattr(checkpoint.metadata, "history", None))
     return Analysis(
         network=describe_network(checkpoint),
         data=parts.Data(name=config.data, noun=noun(config.data), sha256=data.sha256, size=len(data)),
         samples=tuple(indices),
         clean=parts.Share.of(_correct(subject), len(indices)),
-        training=_training(subject) if config.wants("training") else None,
+        training=training if config.wants("training") else None,
         attacks=_attacks(subject, attacks) if config.wants("attacks") else None,
         landscape=_landscapes(subject, curvature) if config.wants("landscape") else None,
         hessian=_spectrum(subject, curvature) if config.wants("hessian") else None,
-        routing=_masks(subject) if config.wants("routing") else None,
+        routing=_masks(subject, training) if config.wants("routing") else None,
         spiking=_spikes(subject) if config.wants("spiking") else None,
         figures=config.figures,
         seed=config.seed,
@@ -102,10 +103,6 @@ def _correct(subject: _Subject) -> int:
         return int((margins(subject.network(subject.samples.inputs), subject.samples.labels) > 0).sum())
 
 
-def _training(subject: _Subject) -> Training | Absent:
-    return Absent(absent="The checkpoint holds no history of its training.")
-
-
 def _attacks(subject: _Subject, attacks: tuple[Attack, ...]) -> Attacks:
     config, space, samples = subject.config, subject.network.inputs, subject.samples
     balls = [ball(config.norm, epsilon).clipped_to(space.low, space.high) for epsilon in config.epsilons]
@@ -132,7 +129,7 @@ def _landscapes(subject: _Subject, curvature: _Curvature | Absent) -> Landscapes
     if isinstance(curvature, Absent):
         return Landscapes(random=random, eigenvectors=curvature)
     if len(curvature.runs[0].vectors) < 2:
-        return Landscapes(random=random, eigenvectors=Absent(absent="The Hessian has fewer than two distinct eigenvalues."))
+        return Landscapes(random=random, eigenvectors=Absent(absent="The Hessian has fewer than two distinct eigenvalues"))
     steepest = along(network, curvature.runs[0].vectors[0]), along(network, curvature.runs[0].vectors[1])
     found = landscape(network, inputs, labels, *steepest, radius=config.radius, points=config.points)
     return Landscapes(random=random, eigenvectors=build.plane(found))
@@ -146,16 +143,17 @@ def _spectrum(subject: _Subject, curvature: _Curvature | Absent) -> Spectrum | A
     return build.spectrum_section(curvature.hessian, curvature.runs, LANCZOS_STEPS, estimate)
 
 
-def _masks(subject: _Subject) -> Masks | Absent:
+def _masks(subject: _Subject, training: Training | Absent) -> Masks | Absent:
     subject.progress("routing", 0, 1)
     inputs = subject.samples.inputs
     layers = routing(subject.network, inputs)
     if not layers:
-        return Absent(absent="The network has no PlasticFlex layer.")
-    return build.routing_section(layers, [routing(subject.network, inputs[index : index + 1]) for index in range(len(inputs))])
+        return Absent(absent="The network has no PlasticFlex layer")
+    samples = [routing(subject.network, inputs[index : index + 1]) for index in range(len(inputs))]
+    return build.routing_section(layers, samples, training)
 
 
 def _spikes(subject: _Subject) -> Spikes | Absent:
     subject.progress("spikes", 0, 1)
     layers = activity(subject.network, subject.samples.inputs)
-    return build.spiking_section(layers) if layers else Absent(absent="The network has no spiking neurons.")
+    return build.spiking_section(layers) if layers else Absent(absent="The network has no spiking neurons")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Any
 
 from neurocert.analysis.attack_curves import AttackCurve
 from neurocert.analysis.correlation import pearson
@@ -25,6 +26,7 @@ from neurocert.certify.reports.analysis.schema import (
     Spectrum,
     Spikes,
     Trace,
+    Training,
 )
 from neurocert.certify.reports.parts import Routing, Share
 from neurocert.models.errors import InputError
@@ -78,13 +80,27 @@ def spectrum_section(hessian: Hessian, runs: Sequence[Krylov], steps: int, trace
     )
 
 
-def routing_section(layers: Sequence[LayerRouting], samples: Sequence[Sequence[LayerRouting]]) -> Masks:
+def training_section(history: Any) -> Training | Absent:
+    """The history that a checkpoint's metadata hold, or None where they hold none."""
+    return Absent(absent="The checkpoint holds no history of its training") if history is None else Training(**history.model_dump())
+
+
+def epoch_means(training: Training, statistic: str) -> list[float]:
+    """``conv_ratio`` or ``binariness`` averaged over the layers, for each epoch."""
+    return [fmean(layers) for layers in zip(*(getattr(track, statistic) for track in training.routing), strict=True)]
+
+
+def routing_section(layers: Sequence[LayerRouting], samples: Sequence[Sequence[LayerRouting]], training: Training | Absent | None) -> Masks:
     """Layers averaged over the samples, samples averaged over the layers, and whether the two statistics go together.
 
     Args:
         layers: of all samples together.
         samples: of each sample alone.
+        training: whose epochs are correlated, too.
     """
+    over_epochs: Correlation | Absent = Absent(absent="the checkpoint holds no history of its masks")
+    if isinstance(training, Training) and training.routing:
+        over_epochs = correlation(epoch_means(training, "conv_ratio"), epoch_means(training, "binariness"))
     ratios = tuple(_unit(fmean(layer.conv_ratio for layer in sample)) for sample in samples)
     binarinesses = tuple(_unit(fmean(layer.binariness for layer in sample)) for sample in samples)
     return Masks(
@@ -92,6 +108,7 @@ def routing_section(layers: Sequence[LayerRouting], samples: Sequence[Sequence[L
         conv_ratios=ratios,
         binarinesses=binarinesses,
         correlation=correlation(ratios, binarinesses),
+        over_epochs=over_epochs,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any, TypeVar
 
@@ -43,7 +44,7 @@ def comparison(analyses: Sequence[Analysis]) -> tuple[Part, ...]:
         _routing(_having(analyses, "routing", Masks)),
         _spiking(_having(analyses, "spiking", Spikes)),
     )
-    chosen = [Part(part.title, part.lines, tuple(plot for plot in part.plots if plot.name in wanted)) for part in made if part is not None]
+    chosen = [replace(p, plots=tuple(plot for plot in p.plots if plot.name in wanted)) for p in made if p is not None]
     return tuple(part for part in chosen if part.plots)
 
 
@@ -75,14 +76,15 @@ def _training(found: list[Named[Training]]) -> Part | None:
 
     def curves(value: str, scale: float, axis: str) -> Figure:
         traces = [
-            figures.plain(name, figures.colour(at), [e.number for e in section.epochs], [scale * getattr(e, value) for e in section.epochs])
-            for at, name, section in found
+            figures.over_epochs(name, figures.colour(position), [scale * share for share in getattr(section, value)])
+            for position, name, section in found
         ]
         return figure(traces, xaxis=figures.titled("epoch"), yaxis=figures.titled(axis), hovermode="x unified")
 
+    accuracy = curves("balanced", 100, "mean recall, %")
     plots = (
-        Plot("training-loss", "Loss on validation", "Mean loss of each epoch.", curves("validation_loss", 1, "loss")),
-        Plot("training-accuracy", "Accuracy on validation", "", curves("validation_accuracy", 100, "decided rightly, %")),
+        Plot("training-loss", "Loss on the validation split", "Each network's own objective.", curves("validation_loss", 1, "loss")),
+        Plot("training-accuracy", "Balanced accuracy on the validation split", "Mean recall of the classes.", accuracy),
     )
     return Part("Training", (), plots)
 
@@ -123,8 +125,8 @@ def _landscapes(found: list[Named[Landscapes]]) -> Part | None:
         )
         for _, name, section in found
     ]
-    surfaces = [Plot("landscape-surface", name, "Drag to turn.", figures.surface(section.random)) for _, name, section in found]
-    lines = ("Over two filter-normalised random directions, the same for networks of the same shape. The maps share one scale of colours.",)
+    surfaces = [Plot("landscape-surface", name, "Drag to turn.", figures.surface(section.random, limits)) for _, name, section in found]
+    lines = ("Over two filter-normalised random directions, the same for networks of the same shape. Maps and surfaces share one scale.",)
     return Part("Loss landscapes", lines, (*maps, *surfaces))
 
 

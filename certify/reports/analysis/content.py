@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean, pstdev
+from typing import TypeVar
 
 from neurocert.certify.reports.analysis import figures
+from neurocert.certify.reports.analysis.build import epoch_means
 from neurocert.certify.reports.analysis.schema import (
     Absent,
     Analysis,
@@ -20,6 +22,8 @@ from neurocert.certify.reports.analysis.schema import (
     Training,
 )
 from neurocert.certify.reports.figures import Figure
+
+Kind = TypeVar("Kind", Training, Attacks, Landscapes, Spectrum, Masks, Spikes)
 
 
 @dataclass(frozen=True)
@@ -54,20 +58,18 @@ class Part:
     grid: Grid | None = None
 
 
-def parts_of(analysis: Analysis) -> tuple[Part, ...]:
-    """The sections that were asked for, each with the figures that were asked for."""
-    makers: tuple[tuple[str, object, Callable[..., Part]], ...] = (
-        ("Training", analysis.training, _training),
-        ("Accuracy under attack", analysis.attacks, _attacks),
-        ("Loss landscape", analysis.landscape, _landscape),
-        ("Hessian spectrum", analysis.hessian, _spectrum),
-        ("Routing", analysis.routing, lambda found: _routing(found, analysis.training)),
-        ("Spiking activity", analysis.spiking, _spiking),
+def parts_of(analysis: Analysis, left_out: Sequence[str] = ()) -> tuple[Part, ...]:
+    """The sections that were asked for, each with the figures that were asked for and not left out by name."""
+    made = (
+        *_section("Training", analysis.training, _training),
+        *_section("Accuracy under attack", analysis.attacks, _attacks),
+        *_section("Loss landscape", analysis.landscape, _landscape),
+        *_section("Hessian spectrum", analysis.hessian, _spectrum),
+        *_section("Routing", analysis.routing, lambda masks: _routing(masks, analysis.training)),
+        *_section("Spiking activity", analysis.spiking, _spiking),
     )
-    made = [
-        Part(title, (found.absent,)) if isinstance(found, Absent) else make(found) for title, found, make in makers if found is not None
-    ]
-    return tuple(Part(p.title, p.lines, tuple(plot for plot in p.plots if plot.name in analysis.figures), p.grid) for p in made)
+    wanted = set(analysis.figures) - set(left_out)
+    return tuple(replace(part, plots=tuple(plot for plot in part.plots if plot.name in wanted)) for part in made)
 
 
 def number(value: float) -> str:
@@ -75,12 +77,12 @@ def number(value: float) -> str:
     return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
 
 
-def describe(found: Correlation | Absent) -> str:
-    """The correlation in words, or why there is none."""
+def describe(found: Correlation | Absent, pairs: str) -> str:
+    """The correlation in words, or why there is none; ``pairs`` says what they are, such as "samples"."""
     if isinstance(found, Absent):
-        return f"No correlation: {found.absent}."
+        return f"No correlation over {pairs}: {found.absent}."
     interval = f"[{number(found.lower)}, {number(found.upper)}]"
-    return f"Pearson's r of conv ratio and binariness over {found.n} samples: {number(found.r)}, 95 % interval {interval} (Fisher)."
+    return f"Pearson's r of conv ratio and binariness over {found.n} {pairs}: {number(found.r)}, 95 % interval {interval} (Fisher)."
 
 
 def spread(values: list[float]) -> str:
@@ -88,13 +90,24 @@ def spread(values: list[float]) -> str:
     return f"{fmean(values):.3f} ± {pstdev(values):.3f}"
 
 
+def _section(title: str, found: Kind | Absent | None, make: Callable[[Kind], Part]) -> tuple[Part, ...]:
+    """The section; the reason alone where it does not apply; nothing where it was not asked for."""
+    if found is None:
+        return ()
+    return (Part(title, (f"{found.absent}.",)) if isinstance(found, Absent) else make(found),)
+
+
 def _training(training: Training) -> Part:
-    last = training.epochs[-1]
-    line = f"{len(training.epochs)} epochs; in the last one a loss of {number(last.loss)}, on the validation split "
-    line += f"{number(last.validation_loss)} with {100 * last.validation_accuracy:.1f} % decided rightly."
+    line = f"{len(training.loss)} epochs; in the last one a loss of {number(training.loss[-1])}, on the validation split "
+    line += f"{number(training.validation_loss[-1])} with {100 * training.validation[-1]:.1f} % decided rightly."
     plots = (
         Plot("training-loss", "Loss", "Mean loss of each epoch.", figures.training_loss(training)),
-        Plot("training-accuracy", "Accuracy", "Share of the validation split decided rightly.", figures.training_accuracy(training)),
+        Plot(
+            "training-accuracy",
+            "Accuracy",
+            "Of each split; balanced: mean recall of the classes.",
+            figures.training_accuracy(training),
+        ),
     )
     return Part("Training", (line,), plots)
 
@@ -157,14 +170,13 @@ def _row(name: str, extreme: Extreme) -> tuple[str, ...]:
 
 
 def _routing(masks: Masks, training: Training | Absent | None) -> Part:
-    history = training if isinstance(training, Training) and any(epoch.routing for epoch in training.epochs) else None
+    history = training if isinstance(training, Training) and training.routing else None
     ratios, binarinesses = [layer.conv_ratio for layer in masks.layers], [layer.binariness for layer in masks.layers]
     lines = [
         f"Over the PlasticFlex layers (mean ± SD of {len(masks.layers)}): conv ratio {spread(ratios)}, binariness {spread(binarinesses)}.",
-        describe(masks.correlation),
+        describe(masks.correlation, "samples"),
+        describe(masks.over_epochs, "epochs (which follow one another, so that the interval is too narrow)" if history else "epochs"),
     ]
-    if history is None:
-        lines.append("Without a history of the masks, the figures show those of the stored network.")
     plots = [
         Plot(
             "binariness",
@@ -179,16 +191,17 @@ def _routing(masks: Masks, training: Training | Absent | None) -> Part:
             figures.by_layer(masks, history, "conv_ratio"),
         ),
     ]
-    if history is not None:
-        plots.append(Plot("routing-trend", "Mean over the layers", "Conv ratio with its deviation.", figures.routing_trend(history)))
-    plots.append(
-        Plot(
-            "routing-correlation",
-            "Conv ratio and binariness",
-            "One point for each sample, averaged over the layers.",
-            figures.routing_correlation(masks),
-        )
+    pairs, caption = (
+        figures.routing_correlation(masks.conv_ratios, masks.binarinesses),
+        "One point for each sample, a mean over the layers.",
     )
+    plots.append(Plot("routing-correlation", "Conv ratio and binariness", caption, pairs))
+    if history is not None:
+        trend = figures.routing_trend(history)
+        epochs = figures.routing_correlation(epoch_means(history, "conv_ratio"), epoch_means(history, "binariness"))
+        caption = "One point for each epoch, a mean over the layers."
+        plots.append(Plot("routing-trend", "Mean over the layers", "Conv ratio with its deviation over the layers.", trend))
+        plots.append(Plot("routing-correlation", "Conv ratio and binariness over the epochs", caption, epochs))
     return Part("Routing", tuple(lines), tuple(plots))
 
 

@@ -14,7 +14,7 @@ PALETTE = ("#0072b2", "#c75300", "#00805e", "#9c4f80", "#8a6d00", "#3d8fc4", "#4
 LOSSES = [[0.0, "#0b2545"], [0.25, "#13517f"], [0.5, "#3d8fc4"], [0.75, "#e9b872"], [1.0, "#c75300"]]
 PAPER = "#f5f3ed"
 LEAST_DENSITY = 1e-6
-"""Relative to the peak: below it a density is drawn as the axis."""
+"""Relative to the peak: a smaller density is not drawn."""
 FLOOR = 1e-12
 
 
@@ -25,20 +25,20 @@ def colour(position: int) -> str:
 
 def training_loss(training: Training) -> Figure:
     """Loss on the training and on the validation split, over epochs."""
-    epochs = [epoch.number for epoch in training.epochs]
-    traces = [
-        plain("training", colour(0), epochs, [epoch.loss for epoch in training.epochs]),
-        plain("validation", colour(1), epochs, [epoch.validation_loss for epoch in training.epochs]),
-    ]
+    traces = [over_epochs("training", colour(0), training.loss), over_epochs("validation", colour(1), training.validation_loss)]
     return figure(traces, xaxis=titled("epoch"), yaxis=titled("loss"), hovermode="x unified")
 
 
 def training_accuracy(training: Training) -> Figure:
-    """Accuracy on the validation split, over epochs."""
-    epochs = [epoch.number for epoch in training.epochs]
-    accuracies = [100 * epoch.validation_accuracy for epoch in training.epochs]
-    traces = [plain("validation", colour(1), epochs, accuracies)]
-    return figure(traces, xaxis=titled("epoch"), yaxis=titled("correct on validation, %"), showlegend=False)
+    """Accuracy on the training and on the validation split, where also balanced, over epochs."""
+    curves = (("training", training.train), ("validation", training.validation), ("validation, balanced", training.balanced))
+    traces = [over_epochs(name, colour(at), [100 * value for value in curve]) for at, (name, curve) in enumerate(curves)]
+    return figure(traces, xaxis=titled("epoch"), yaxis=titled("decided rightly, %"), hovermode="x unified")
+
+
+def over_epochs(name: str, shade: str, values: Sequence[float]) -> Figure:
+    """One curve with a value for each epoch."""
+    return plain(name, shade, range(1, len(values) + 1), values) | {"mode": "lines"}
 
 
 def attack_curves(attacks: Attacks) -> Figure:
@@ -80,19 +80,29 @@ def attack_auc(attacks: Attacks) -> Figure:
     )
 
 
-def surface(plane: Plane) -> Figure:
-    """The loss as a surface over the plane."""
+def surface(plane: Plane, limits: tuple[float, float] | None = None) -> Figure:
+    """The loss as a surface over the plane.
+
+    Args:
+        limits: least and largest loss of heights and colours, to be shared by several surfaces; by default the plane's own.
+    """
+    low, high = limits or plane_limits([plane])
     trace = {
         "type": "surface",
         "x": list(plane.steps),
         "y": list(plane.steps),
         "z": [list(row) for row in plane.losses],
         "colorscale": LOSSES,
+        "cmin": low,
+        "cmax": high,
         "showscale": False,
         "hovertemplate": "loss %{z:.3g} at (%{x:.2g}, %{y:.2g})<extra></extra>",
         "contours": {"z": {"show": True, "usecolormap": True, "project": {"z": True}}},
     }
-    axes = {name: {"title": {"text": text}, "backgroundcolor": PAPER} for name, text in (("xaxis", "x"), ("yaxis", "y"), ("zaxis", "loss"))}
+    axes: Figure = {
+        name: {"title": {"text": text}, "backgroundcolor": PAPER} for name, text in (("xaxis", "x"), ("yaxis", "y"), ("zaxis", "loss"))
+    }
+    axes["zaxis"] |= {"range": [low, high]}
     scene = axes | {"camera": {"eye": {"x": 1.5, "y": 1.3, "z": 0.9}}, "aspectmode": "cube"}
     drawn = figure([trace], xaxis={}, yaxis={}, scene=scene)
     return drawn | {"layout": drawn["layout"] | {"margin": {"l": 0, "r": 0, "t": 0, "b": 0}}}
@@ -173,13 +183,13 @@ def spectral_density(spectrum: Spectrum) -> Figure:
 def density_line(name: str, shade: str, spectrum: Spectrum) -> Figure:
     """The mean density alone, under this name."""
     least = LEAST_DENSITY * max(spectrum.density)
-    values = [max(value, least) for value in spectrum.density]
+    values = [value if value >= least else None for value in spectrum.density]
     return plain(name, shade, list(spectrum.grid), values) | {"mode": "lines", "hovertemplate": "%{y:.3g} at %{x:.3g}"}
 
 
 def over_eigenvalues(traces: list[Figure]) -> Figure:
     """Densities with the axes that belong to them."""
-    yaxis = titled("density") | {"type": "log", "exponentformat": "power", "dtick": 1, "automargin": True}
+    yaxis = {"title": {"text": "density", "standoff": 6}, "type": "log", "exponentformat": "power", "dtick": 1, "automargin": True}
     return figure(traces, xaxis=titled("eigenvalue"), yaxis=yaxis, hovermode="closest")
 
 
@@ -191,35 +201,29 @@ def by_layer(masks: Masks, training: Training | None, statistic: str) -> Figure:
         names, values = [layer.layer for layer in masks.layers], [getattr(layer, statistic) for layer in masks.layers]
         shades = [colour(position) for position in range(len(names))]
         return figure([bars("", names, values, shades)], xaxis={}, yaxis=yaxis, showlegend=False)
-    epochs = [epoch.number for epoch in training.epochs]
-    traces = []
-    for position, layer in enumerate(masks.layers):
-        rows = [next((row for row in epoch.routing if row.layer == layer.layer), None) for epoch in training.epochs]
-        values = [None if row is None else getattr(row, statistic) for row in rows]
-        traces.append(plain(layer.layer, colour(position), epochs, values))
+    traces = [over_epochs(track.layer, colour(position), getattr(track, statistic)) for position, track in enumerate(training.routing)]
     return figure(traces, xaxis=titled("epoch"), yaxis=yaxis, hovermode="x unified", showlegend=True)
 
 
 def routing_trend(training: Training) -> Figure:
     """Mean over the layers of conv ratio, with its standard deviation, and of binariness, over the epochs."""
-    epochs = [epoch.number for epoch in training.epochs if epoch.routing]
-    ratios = [[row.conv_ratio for row in epoch.routing] for epoch in training.epochs if epoch.routing]
-    binarinesses = [fmean(row.binariness for row in epoch.routing) for epoch in training.epochs if epoch.routing]
-    means, spreads = [fmean(values) for values in ratios], [pstdev(values) for values in ratios]
+    ratios = list(zip(*(track.conv_ratio for track in training.routing), strict=True))
+    binarinesses = list(zip(*(track.binariness for track in training.routing), strict=True))
+    means, spreads = [fmean(layers) for layers in ratios], [pstdev(layers) for layers in ratios]
     deviation = {"type": "data", "array": spreads, "thickness": 1.2, "width": 4, "color": colour(0)}
     traces = [
-        plain("conv ratio, mean ± SD over layers", colour(0), epochs, means) | {"error_y": deviation},
-        plain("binariness, mean", colour(1), epochs, binarinesses),
+        over_epochs("conv ratio, mean ± SD over layers", colour(0), means) | {"error_y": deviation},
+        over_epochs("binariness, mean", colour(1), [fmean(layers) for layers in binarinesses]),
     ]
     return figure(traces, xaxis=titled("epoch"), yaxis={"range": [0, 1.03]}, hovermode="x unified")
 
 
-def routing_correlation(masks: Masks) -> Figure:
-    """Binariness over conv ratio, one point for each sample."""
+def routing_correlation(ratios: Sequence[float], binarinesses: Sequence[float]) -> Figure:
+    """Binariness over conv ratio, one point for each pair."""
     marker = {"color": colour(0), "size": 7, "opacity": 0.6}
-    trace = {"type": "scatter", "x": list(masks.conv_ratios), "y": list(masks.binarinesses), "mode": "markers", "marker": marker}
+    trace = {"type": "scatter", "x": list(ratios), "y": list(binarinesses), "mode": "markers", "marker": marker}
     trace |= {"hovertemplate": "conv ratio %{x:.3f}, binariness %{y:.3f}<extra></extra>"}
-    return figure([trace], xaxis=titled("conv ratio of a sample"), yaxis=titled("binariness of a sample"), showlegend=False)
+    return figure([trace], xaxis=titled("conv ratio"), yaxis=titled("binariness"), showlegend=False)
 
 
 def firing_rates(spikes: Spikes) -> Figure:

@@ -17,6 +17,8 @@ from neurocert.certify.reports.write import ReportFiles, report_files
 from neurocert.models.files import write_atomically
 
 STEM = "analysis"
+SCARCE = ("landscape-surface",)
+"""A browser draws only some sixteen of these on a page; where networks are compared, once for each must do."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ def render(analyses: Sequence[Analysis]) -> str:
     """One page; with several networks they are compared first. Every text of an analysis is escaped."""
     several = len(analyses) > 1
     return _page().render(
-        sections=[Section(analysis, parts_of(analysis)) for analysis in analyses],
+        sections=[Section(analysis, parts_of(analysis, SCARCE if several else ())) for analysis in analyses],
         overview=overview(analyses),
         compared=comparison(analyses) if several else (),
         plotly=get_plotlyjs(),

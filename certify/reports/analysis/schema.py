@@ -32,20 +32,37 @@ class Absent(Strict):
     absent: Text
 
 
-class Epoch(Strict):
-    """One pass over the training split, as the checkpoint's history has it."""
+class Track(Strict):
+    """How one PlasticFlex layer routed, epoch by epoch."""
 
-    number: Steps
-    loss: float
-    validation_loss: float
-    validation_accuracy: Unit
-    routing: tuple[Routing, ...]
+    layer: Text
+    conv_ratio: tuple[Unit, ...]
+    binariness: tuple[Unit, ...]
 
 
 class Training(Strict):
-    """The training's history."""
+    """The training's history, one value for each epoch.
 
-    epochs: Annotated[tuple[Epoch, ...], Field(min_length=1)]
+    Attributes:
+        loss: mean training loss, penalties included.
+        train, validation: accuracy on the two splits; ``balanced`` the mean recall of the classes on the second.
+        validation_loss: the objective's mean loss there.
+    """
+
+    loss: Annotated[tuple[float, ...], Field(min_length=1)]
+    train: tuple[Unit, ...]
+    validation: tuple[Unit, ...]
+    balanced: tuple[Unit, ...]
+    validation_loss: tuple[float, ...]
+    routing: tuple[Track, ...]
+
+    @model_validator(mode="after")
+    def _as_many_epochs(self) -> Training:
+        curves = [self.train, self.validation, self.balanced, self.validation_loss]
+        curves += [curve for track in self.routing for curve in (track.conv_ratio, track.binariness)]
+        if {len(curve) for curve in curves} != {len(self.loss)}:
+            raise ValueError(f"curves of {sorted({len(curve) for curve in curves})} epochs, expected {len(self.loss)}")
+        return self
 
 
 class Curve(Strict):
@@ -161,12 +178,14 @@ class Masks(Strict):
         layers: averaged over the samples.
         conv_ratios, binarinesses: for each sample, averaged over the layers.
         correlation: of these two.
+        over_epochs: of the layers' means, over the epochs of the training.
     """
 
     layers: Annotated[tuple[Routing, ...], Field(min_length=1)]
     conv_ratios: tuple[Unit, ...]
     binarinesses: tuple[Unit, ...]
     correlation: Correlation | Absent
+    over_epochs: Correlation | Absent
 
 
 class Layer(Strict):
