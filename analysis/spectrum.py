@@ -38,7 +38,7 @@ class Krylov:
         values: (m,) Ritz values, descending; the k-th is never above the k-th largest eigenvalue.
         weights: (m,) squared components of the start vector along the Ritz vectors; they sum to 1.
         residuals: (m,) |A u - theta u| of each unit Ritz vector, not below rounding; an eigenvalue lies within that of theta.
-        vectors: (m, n) unit Ritz vectors.
+        vectors: unit Ritz vectors as rows, those of the first values that were to be kept.
     """
 
     values: Tensor
@@ -90,7 +90,7 @@ class Density:
     width: float
 
 
-def lanczos(operator: Operator, start: Tensor, steps: int) -> Krylov:
+def lanczos(operator: Operator, start: Tensor, steps: int, keep: int | None = None) -> Krylov:
     """At most ``steps`` steps of Lanczos with full reorthogonalisation; fewer where the Krylov space is complete.
 
     An eigenvalue is found once, however often the matrix has it. Memory: ``steps`` vectors.
@@ -98,6 +98,7 @@ def lanczos(operator: Operator, start: Tensor, steps: int) -> Krylov:
 
     Args:
         start: (n,), not 0.
+        keep: how many Ritz vectors are made; None for all.
 
     Raises:
         InputError: no step, a zero start, or a product that is not finite.
@@ -118,18 +119,18 @@ def lanczos(operator: Operator, start: Tensor, steps: int) -> Krylov:
             betas[-1] = 0.0
             break
         basis.append(residual / betas[-1])
-    return _ritz(alphas, betas, torch.stack(basis[: len(alphas)]))
+    return _ritz(alphas, betas, torch.stack(basis[: len(alphas)]), keep)
 
 
-def random_runs(operator: Operator, steps: int, runs: int, seed: int) -> tuple[Krylov, ...]:
-    """Lanczos from ``runs`` random vectors of signs.
+def random_runs(operator: Operator, steps: int, runs: int, seed: int, keep: int | None = None) -> tuple[Krylov, ...]:
+    """Lanczos from ``runs`` random vectors of signs; see there.
 
     Raises:
         InputError: no run; see ``lanczos``.
     """
     if runs < 1:
         raise InputError(f"runs is {runs}, expected at least 1")
-    return tuple(lanczos(operator, start, steps) for start in signs(operator, runs, seed))
+    return tuple(lanczos(operator, start, steps, keep) for start in signs(operator, runs, seed))
 
 
 def top(runs: Sequence[Krylov], count: int) -> tuple[Eigenvalue, ...]:
@@ -179,13 +180,13 @@ def signs(operator: Operator, count: int, seed: int) -> Tensor:
     return (2 * drawn - 1).to(operator.device, operator.dtype)
 
 
-def _ritz(alphas: list[float], betas: list[float], basis: Tensor) -> Krylov:
+def _ritz(alphas: list[float], betas: list[float], basis: Tensor, keep: int | None) -> Krylov:
     """Eigenpairs of the tridiagonal matrix, taken back to the space of ``basis`` (m, n)."""
     off = torch.tensor(betas[:-1], dtype=torch.float64)
     tridiagonal = torch.diag(torch.tensor(alphas, dtype=torch.float64)) + torch.diag(off, 1) + torch.diag(off, -1)
     values, mixing = (part.flip(-1) for part in torch.linalg.eigh(tridiagonal))
     rounding = torch.finfo(torch.float64).eps * values.abs().max()
-    return Krylov(values, mixing[0] ** 2, abs(betas[-1] * mixing[-1]) + rounding, mixing.T.to(basis) @ basis)
+    return Krylov(values, mixing[0] ** 2, abs(betas[-1] * mixing[-1]) + rounding, mixing.T[:keep].to(basis) @ basis)
 
 
 def _eigenvalue(runs: Sequence[Krylov], position: int) -> Eigenvalue:

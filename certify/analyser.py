@@ -117,7 +117,7 @@ def _curvature(subject: _Subject) -> _Curvature | Absent:
         hessian = Hessian(subject.precise, subject.samples.inputs.double(), subject.samples.labels)
     except FlatLoss as error:
         return Absent(absent=str(error))
-    return _Curvature(hessian, random_runs(hessian, LANCZOS_STEPS, LANCZOS_RUNS, subject.config.seed))
+    return _Curvature(hessian, random_runs(hessian, LANCZOS_STEPS, LANCZOS_RUNS, subject.config.seed, keep=2))
 
 
 def _landscapes(subject: _Subject, curvature: _Curvature | Absent) -> Landscapes:

@@ -74,6 +74,13 @@ def test_extremes_and_trace_of_a_network_are_those_of_its_dense_hessian(samples:
     assert estimate.standard_error == pytest.approx(spread, rel=0.3)
 
 
+def test_only_as_many_vectors_as_wanted_are_kept() -> None:
+    matrix = symmetric(9)
+    (every,), (few,) = random_runs(matrix, 6, 1, seed=0), random_runs(matrix, 6, 1, seed=0, keep=2)
+    assert torch.equal(few.values, every.values)
+    torch.testing.assert_close(few.vectors, every.vectors[:2])
+
+
 def test_unfinished_eigenvalues_say_so() -> None:
     matrix = symmetric(200)
     value = top(random_runs(matrix, 4, 3, seed=0), 1)[0]

@@ -8,8 +8,9 @@ from statistics import fmean
 from typing import Any, TypeVar
 
 from neurocert.certify.reports.analysis import figures
+from neurocert.certify.reports.analysis.build import epoch_means
 from neurocert.certify.reports.analysis.content import Grid, Part, Plot, number
-from neurocert.certify.reports.analysis.schema import Absent, Analysis, Attacks, Landscapes, Masks, Spectrum, Spikes, Training
+from neurocert.certify.reports.analysis.schema import Absent, Analysis, Attacks, Correlation, Landscapes, Masks, Spectrum, Spikes, Training
 from neurocert.certify.reports.figures import Figure, figure
 
 Kind = TypeVar("Kind", Training, Attacks, Landscapes, Spectrum, Masks, Spikes)
@@ -24,8 +25,11 @@ HEAD = (
     "trace",
     "conv ratio",
     "binariness",
+    "their r over samples",
     "active per step",
 )
+
+NOTHING = "\N{EN DASH}"
 
 
 def overview(analyses: Sequence[Analysis]) -> Grid:
@@ -35,13 +39,13 @@ def overview(analyses: Sequence[Analysis]) -> Grid:
 
 def comparison(analyses: Sequence[Analysis]) -> tuple[Part, ...]:
     """The figures that hold all networks, section by section; sections that fewer than two networks have are left out."""
-    wanted = set(analyses[0].figures)
+    wanted = {figure for analysis in analyses for figure in analysis.figures}
     made = (
         _training(_having(analyses, "training", Training)),
         _attacks(_having(analyses, "attacks", Attacks)),
         _landscapes(_having(analyses, "landscape", Landscapes)),
         _spectra(_having(analyses, "hessian", Spectrum)),
-        _routing(_having(analyses, "routing", Masks)),
+        _routing(_having(analyses, "routing", Masks), _having(analyses, "training", Training)),
         _spiking(_having(analyses, "spiking", Spikes)),
     )
     chosen = [replace(p, plots=tuple(plot for plot in p.plots if plot.name in wanted)) for p in made if p is not None]
@@ -55,7 +59,7 @@ def _having(analyses: Sequence[Analysis], section: str, kind: type[Kind]) -> lis
 
 def _row(analysis: Analysis) -> tuple[str, ...]:
     def cell(section: Any, words: Callable[[Any], str]) -> str:
-        return "\N{EN DASH}" if section is None or isinstance(section, Absent) else words(section)
+        return NOTHING if section is None or isinstance(section, Absent) else words(section)
 
     return (
         analysis.network.name,
@@ -66,8 +70,13 @@ def _row(analysis: Analysis) -> tuple[str, ...]:
         cell(analysis.hessian, lambda found: f"{number(found.trace.mean)} ± {number(found.trace.standard_error)}"),
         cell(analysis.routing, lambda found: f"{fmean(layer.conv_ratio for layer in found.layers):.3f}"),
         cell(analysis.routing, lambda found: f"{fmean(layer.binariness for layer in found.layers):.3f}"),
+        cell(analysis.routing, lambda found: _interval(found.correlation)),
         cell(analysis.spiking, lambda found: f"{100 * fmean(found.active_ratios):.1f} %"),
     )
+
+
+def _interval(found: Correlation | Absent) -> str:
+    return NOTHING if isinstance(found, Absent) else f"{number(found.r)} [{number(found.lower)}, {number(found.upper)}]"
 
 
 def _training(found: list[Named[Training]]) -> Part | None:
@@ -92,13 +101,18 @@ def _training(found: list[Named[Training]]) -> Part | None:
 def _attacks(found: list[Named[Attacks]]) -> Part | None:
     if len(found) < 2:
         return None
-    attacks = [curve.attack for curve in found[0][2].curves]
+    attacks = list(dict.fromkeys(curve.attack for _, _, section in found for curve in section.curves))
     plots = [
-        Plot("attack-curves", f"Accuracy under {attack}", "Bars are 95 % intervals (Clopper-Pearson).", _overlay(found, position))
-        for position, attack in enumerate(attacks)
+        Plot("attack-curves", f"Accuracy under {attack}", "Bars are 95 % intervals (Clopper-Pearson).", _overlay(found, attack))
+        for attack in attacks
     ]
     traces = [
-        figures.bars(name, attacks, [100 * curve.auc for curve in section.curves], figures.colour(position))
+        figures.bars(
+            name,
+            [curve.attack for curve in section.curves],
+            [100 * curve.auc for curve in section.curves],
+            figures.colour(position),
+        )
         for position, name, section in found
     ]
     grouped = figure(traces, xaxis={}, yaxis=figures.titled("area under the curve, %") | {"range": [0, 103]}, barmode="group")
@@ -106,9 +120,14 @@ def _attacks(found: list[Named[Attacks]]) -> Part | None:
     return Part("Accuracy under attack", (), tuple(plots))
 
 
-def _overlay(found: list[Named[Attacks]], curve: int) -> Figure:
+def _overlay(found: list[Named[Attacks]], attack: str) -> Figure:
     return figures.over_radius(
-        [figures.attack_curve(name, figures.colour(position), section.epsilons, section.curves[curve]) for position, name, section in found]
+        [
+            figures.attack_curve(name, figures.colour(position), section.epsilons, curve)
+            for position, name, section in found
+            for curve in section.curves
+            if curve.attack == attack
+        ]
     )
 
 
@@ -139,7 +158,7 @@ def _spectra(found: list[Named[Spectrum]]) -> Part | None:
     return Part("Hessian spectra", lines, (plot,))
 
 
-def _routing(found: list[Named[Masks]]) -> Part | None:
+def _routing(found: list[Named[Masks]], trained: list[Named[Training]]) -> Part | None:
     if len(found) < 2:
         return None
 
@@ -160,7 +179,23 @@ def _routing(found: list[Named[Masks]]) -> Part | None:
         Plot("binariness", "Binariness by depth", "1 for a mask of zeros and ones, 0 for one of halves.", by_depth("binariness")),
         Plot("conv-ratio", "Conv ratio by depth", "Share of mask values above ½.", by_depth("conv_ratio")),
     )
-    return Part("Routing", (), plots)
+    return Part("Routing", (), plots + _evolution([row for row in trained if row[2].routing]))
+
+
+def _evolution(trained: list[Named[Training]]) -> tuple[Plot, ...]:
+    """How the masks moved in training, averaged over the layers; nothing for fewer than two histories."""
+    if len(trained) < 2:
+        return ()
+
+    def curves(statistic: str) -> Figure:
+        traces = [figures.over_epochs(name, figures.colour(at), epoch_means(section, statistic)) for at, name, section in trained]
+        yaxis = figures.titled(statistic.replace("_", " ")) | {"range": [0, 1.03]}
+        return figure(traces, xaxis=figures.titled("epoch"), yaxis=yaxis, hovermode="x unified")
+
+    return (
+        Plot("binariness", "Binariness over the epochs", "Mean over the layers.", curves("binariness")),
+        Plot("conv-ratio", "Conv ratio over the epochs", "Mean over the layers.", curves("conv_ratio")),
+    )
 
 
 def _spiking(found: list[Named[Spikes]]) -> Part | None:

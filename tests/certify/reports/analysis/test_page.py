@@ -88,6 +88,7 @@ def test_several_networks_are_compared_first(make_analysis: MakeAnalysis, make_p
     assert "Accuracy under worst" in titles(compared)
     assert titles(compared).count("one") == titles(compared).count("three") == 2  # a map and a surface
     assert "Raster of one" in titles(compared) and "Raster of three" not in titles(compared)
+    assert "Binariness over the epochs" in titles(compared)
     assert not any("Surface" in title for network in own for title in titles(network))
     alone = page(analyses[0])
     assert 'id="comparison"' in text and 'id="comparison"' not in alone
@@ -96,8 +97,8 @@ def test_several_networks_are_compared_first(make_analysis: MakeAnalysis, make_p
 def test_overview_has_a_dash_where_there_is_nothing(make_analysis: MakeAnalysis, make_plain: MakeAnalysis) -> None:
     first, second = overview([make_analysis("one"), make_plain("two")]).rows
     assert first[:5] == ("one", "95.0 %", "50.0 % (worst)", "1.5", "4")
-    assert first[5:] == ("12 ± 0.5", "0.450", "0.300", "25.0 %")
-    assert second == ("two", "95.0 %", "50.0 % (worst)", "1.5", *["\N{EN DASH}"] * 5)
+    assert first[5:] == ("12 ± 0.5", "0.450", "0.300", "0.1 [\N{MINUS SIGN}0.35, 0.52]", "25.0 %")
+    assert second == ("two", "95.0 %", "50.0 % (worst)", "1.5", *["\N{EN DASH}"] * 6)
 
 
 def test_a_name_cannot_break_out(make_analysis: MakeAnalysis) -> None:
