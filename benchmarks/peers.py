@@ -34,9 +34,10 @@ from torch.nn import functional
 
 from neurocert.certify.backends.compatibility import contained, library
 from neurocert.certify.bounds.arithmetic import REAL
+from neurocert.certify.bounds.backward import InputSet
 from neurocert.certify.bounds.graph import capture
 from neurocert.certify.bounds.passes import simplify
-from neurocert.certify.bounds.propagation import InputSet, Propagation
+from neurocert.certify.bounds.propagation import Propagation
 from neurocert.certify.verifiers.margins import margin_coefficients
 from neurocert.models.data.source import load_samples
 from neurocert.perturbations.balls import LinfBall

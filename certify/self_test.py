@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from neurocert.certify.bounds.arithmetic import FLOAT32
+from neurocert.certify.bounds.backward import InputSet
 from neurocert.certify.bounds.graph import capture
-from neurocert.certify.bounds.propagation import InputSet, Propagation
+from neurocert.certify.bounds.propagation import Propagation
 from neurocert.models.layers.plastic_flex import MASK_ACTIVATIONS
 from neurocert.models.networks.classifier import Classifier, InputSpace
 from neurocert.models.registry import build

@@ -15,7 +15,8 @@ from torch import Tensor
 from neurocert.certify.errors import ConfigError, NumericalFailure
 
 FLOOR = 2.0**-100
-"""Added to magnitudes, so that underflow and flush-to-zero (below 2^-126 in float32) are covered."""
+"""Added to magnitudes and to the factors of products, so that underflow and flush-to-zero, of results and of operands
+(below 2^-126 in float32), are covered."""
 LARGEST_GAMMA = 0.005
 FIRST_ORDER = 1.02
 """Covers 1 / (1 - n u) and the rounding of the error terms themselves, given n u <= LARGEST_GAMMA."""
@@ -54,15 +55,26 @@ class Arithmetic:
         return _radius(self.unit, operations, magnitude)
 
 
-REAL = Arithmetic("real", 0.0, 1e300, "the network evaluated in real arithmetic, with its stored weights taken exactly")
+REAL = Arithmetic(
+    "real",
+    0.0,
+    1e300,
+    "the network evaluated in real arithmetic, with its stored weights, and what it computes from weights alone, taken exactly as they are",
+)
 FLOAT32 = Arithmetic(
     "float32",
     2.0**-24,
     1e38,
     "every float32 evaluation of the network, in any order of summation, with or without fused multiply-add and "
-    "flush-to-zero; not TF32, nor Winograd or FFT convolutions",
+    "flush-to-zero in sums and products; not TF32, nor Winograd or FFT convolutions; what is computed from weights alone as PyTorch "
+    "computes it here",
 )
-FLOAT64 = Arithmetic("float64", 2.0**-53, 1e300, "every float64 evaluation of the network, in any order of summation")
+FLOAT64 = Arithmetic(
+    "float64",
+    2.0**-53,
+    1e300,
+    "every float64 evaluation of the network, in any order of summation; what is computed from weights alone as PyTorch computes it here",
+)
 ARITHMETICS = {arithmetic.name: arithmetic for arithmetic in (REAL, FLOAT32, FLOAT64)}
 
 
@@ -85,6 +97,11 @@ def own_radius(operations: int, magnitude: Tensor) -> Tensor:
 def magnitude(lower: Tensor, upper: Tensor) -> Tensor:
     """max |x| over [lower, upper]."""
     return torch.maximum(lower.abs(), upper.abs())
+
+
+def product_magnitude(x: Tensor, y: Tensor) -> Tensor:
+    """Bounds the product of two values of magnitudes ``x`` and ``y`` whatever underflows, once charged with a rounding."""
+    return (x + FLOOR) * (y + FLOOR)
 
 
 def _radius(unit: float, operations: int, magnitude: Tensor) -> Tensor:

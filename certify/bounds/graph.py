@@ -113,13 +113,15 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Graph:
         InputError: a network in training mode, or one that rejects inputs of ``input_shape``.
     """
     _require_plain(network)
-    double = copy.deepcopy(network).double().requires_grad_(False)
+    plain = copy.deepcopy(network).requires_grad_(False)
+    double = copy.deepcopy(plain).double()
     tracer = _Tracer()
     if type(double) in COMPOSITIONS or tracer.is_leaf_module(double, ""):
-        double = nn.Sequential(double)
+        plain, double = nn.Sequential(plain), nn.Sequential(double)
     before = torch.get_rng_state()
     try:
         traced = fx.GraphModule(double, tracer.trace(double))
+        _share_constants(double, plain)
     except (TraceError, TypeError, RuntimeError, NameError, ValueError, AttributeError) as error:
         raise UnsupportedLayer(
             f"the forward pass cannot be captured: {error}",
@@ -129,11 +131,18 @@ def trace(network: nn.Module, input_shape: tuple[int, ...]) -> Graph:
         raise UnsupportedLayer("the network takes several inputs, expected one")
     if not torch.equal(before, torch.get_rng_state()):
         raise UnsupportedLayer("the forward pass draws random numbers, expected a deterministic network")
-    graph = _graph(traced, _recorded(traced, input_shape), torch.Size(input_shape))
+    graph = _graph(traced, _recorded(traced, plain, input_shape), torch.Size(input_shape))
     nodes = [replace(node, problem=tracer.refused.get(node.path) or tracer.refused.get(node.name) or node.problem) for node in graph.nodes]
     if all(node.problem is None for node in nodes):
         require_same(double, traced, input_shape)
     return replace(graph, nodes=tuple(nodes))
+
+
+def _share_constants(traced: nn.Module, network: nn.Module) -> None:
+    """Gives ``network`` the tensors that tracing found written in the forward pass and kept as attributes."""
+    for name, value in vars(traced).items():
+        if name.startswith("_tensor_constant"):
+            setattr(network, name, value)
 
 
 class _Tracer(fx.Tracer):
@@ -180,9 +189,9 @@ def _require_plain(network: nn.Module) -> None:
             )
 
 
-def _recorded(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> Recording:
+def _recorded(traced: fx.GraphModule, network: nn.Module, input_shape: tuple[int, ...]) -> Recording:
     try:
-        return record(traced, input_shape)
+        return record(traced, network, input_shape)
     except UnsupportedLayer:
         raise
     except (RuntimeError, ValueError, IndexError, TypeError) as error:

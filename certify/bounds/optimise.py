@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from neurocert.certify.bounds.backward import Mixes
 from neurocert.certify.bounds.graph import Value
-from neurocert.certify.bounds.propagation import Mixes, Propagation
+from neurocert.certify.bounds.propagation import Propagation
 
 
 @dataclass(frozen=True)

@@ -1,49 +1,40 @@
-"""The two traversals over a captured graph: intervals forward, linear lower bounds backward."""
+"""The two traversals over a captured graph: intervals forward, tightened by linear bounds where that helps."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from neurocert.certify.bounds.arithmetic import Arithmetic, own_radius
+from neurocert.certify.bounds.arithmetic import Arithmetic
+from neurocert.certify.bounds.backward import Backward, InputSet, radii
 from neurocert.certify.bounds.graph import Graph, Node, Value
 from neurocert.certify.bounds.interval import Interval
-from neurocert.certify.bounds.registry import Rounding, Rule, rule_for
-from neurocert.certify.bounds.relaxations.lines import dot
-from neurocert.certify.errors import NumericalFailure
-from neurocert.perturbations.balls import Ball, LinfBall
-from neurocert.perturbations.weights import WeightBox
+from neurocert.certify.bounds.registry import Rule, rule_for
+from neurocert.certify.bounds.window import Window, tiles
+from neurocert.perturbations.balls import LinfBall
 
 MEMORY_BUDGET = 8 * 2**20
 """Bytes that the largest coefficient tensor of a backward pass may take; more rows are processed in turn. What fits into a
 processor's cache is twice as fast as what does not (benchmarks/peers.py, the convolution net)."""
-CONSTANT_SLACK = 1e-12
-"""Relative slack on a sum of constants, one of each node: far above its float64 rounding for any graph that fits in memory."""
+ROWS_AT_LEAST = 256
+"""Rows that a backward pass may take at least before samples are processed in turn: what one sample needs no other pays for."""
+TILE_SIZES = (1, 2, 4, 8)
+OVERHEAD = 30_000
 
 
 @dataclass(frozen=True)
-class InputSet:
-    """The set of inputs that a propagation covers: one ball for each sample, and a set of weights for all of them."""
+class Plan:
+    """How the elements of a value are tightened: tile by tile, some samples at a time.
 
-    ball: Ball
-    centres: Tensor
-    weights: WeightBox | None = None
+    Attributes:
+        windows: one pass or more for each; None is everything.
+        largest: coefficients of a row on the value that has most.
+    """
 
-
-@dataclass
-class Mixes:
-    """The mixes of one backward pass, by node; each is made, at 0, when its node is first met."""
-
-    values: dict[str, Tensor] = field(default_factory=dict)
-
-    def of(self, node: Node, rows: int, batch: int) -> Tensor:
-        """(rows, batch, *shape of the node's first output)."""
-        if node.name not in self.values:
-            self.values[node.name] = torch.zeros(rows, batch, *node.shapes[0], dtype=torch.float64, requires_grad=True)
-        return self.values[node.name]
+    windows: tuple[Window | None, ...]
+    largest: int
 
 
 class Propagation:
@@ -54,24 +45,26 @@ class Propagation:
         inputs: what the input ranges over.
         arithmetic: whose rounding the bounds must cover.
         refine: tighten intervals by linear bounds wherever a linear rule depends on them.
+        overhead: what meeting a node costs in a backward pass, in coefficients that could have been computed in that time; 0
+            takes the smallest windows.
 
     Raises:
         NumericalFailure: a bound that is not finite or not ordered.
     """
 
-    def __init__(self, graph: Graph, inputs: InputSet, arithmetic: Arithmetic, *, refine: bool) -> None:
-        self.graph, self.inputs, self.arithmetic = graph, inputs, arithmetic
+    def __init__(self, graph: Graph, inputs: InputSet, arithmetic: Arithmetic, *, refine: bool, overhead: int = OVERHEAD) -> None:
+        self.graph, self.inputs, self.arithmetic, self._overhead = graph, inputs, arithmetic, overhead
         self.bounds: dict[Value, Interval] = {graph.input: Interval(*inputs.ball.box(inputs.centres))}
         for parameter in graph.parameters:
             ends = (parameter.centre,) * 2 if inputs.weights is None else inputs.weights.box(parameter.centre)
             self.bounds[parameter.value] = Interval(*(end.double().expand(len(inputs.centres), *end.shape) for end in ends))
-        self._charges: dict[Value, Tensor] = {}
-        self._relaxations: dict[str, Any] = {}
+        self.backward = Backward(graph, inputs, arithmetic, self.bounds)
+        self._some: dict[tuple[int, int], Backward] = {}
         self._largest = max([graph.input_shape.numel(), *(sum(shape.numel() for shape in node.shapes) for node in graph.nodes)])
         self._largest = max([self._largest, *(parameter.centre.numel() for parameter in graph.parameters)])
-        for index, node in enumerate(graph.nodes):
+        for node in graph.nodes:
             if refine:
-                self._refine(node, index)
+                self._refine(node)
             self._forward(node)
 
     def lower(self, value: Value, coefficients: Tensor, *, affine_only: bool = False) -> Tensor:
@@ -91,38 +84,23 @@ class Propagation:
     @property
     def rows_at_once(self) -> int:
         """How many rows of coefficients a backward pass may take within the memory budget."""
-        return max(1, MEMORY_BUDGET // (8 * len(self.inputs.centres) * self._largest))
+        return _rows(len(self.inputs.centres), self._largest)
 
     def _forward(self, node: Node) -> None:
         rule = _rule(node)
         inputs = tuple(self.bounds[value] for value in node.inputs)
         boxes, roundings = rule.interval(node.layer, inputs), rule.rounding(node.layer, inputs)
         for value, (lower, upper), rounding in zip(node.outputs, boxes, roundings, strict=True):
-            network, own = self._radii(rounding, 0)
-            radius = network + own
-            self.bounds[value] = Interval(lower - radius, upper + radius)
+            network, own = radii(self.arithmetic, rounding, 0)
+            self.bounds[value] = Interval(lower - (network + own), upper + (network + own))
 
-    def _charge(self, node: Node, value: Value) -> Tensor:
-        """What the rounding of a node's output, and ours of its relaxation, may take from a bound, for a coefficient of 1."""
-        if value not in self._charges:
-            roundings = _rule(node).rounding(node.layer, tuple(self.bounds[source] for source in node.inputs))
-            longest = max(shape.numel() for shape in (*node.shapes, *(self.graph.shape(source) for source in node.inputs)))
-            for output, rounding in zip(node.outputs, roundings, strict=True):
-                self._charges[output] = sum(self._radii(rounding, longest + 8), start=torch.zeros((), dtype=torch.float64))
-        return self._charges[value]
-
-    def _radii(self, rounding: Rounding, extra: int) -> tuple[Tensor, Tensor]:
-        """(the network's, our own) rounding of a value; ``extra`` counts our own further operations on it."""
-        operations = rounding.operations + extra
-        return self.arithmetic.radius(rounding.operations, rounding.magnitude), own_radius(operations, rounding.magnitude)
-
-    def _refine(self, node: Node, index: int) -> None:
+    def _refine(self, node: Node) -> None:
         rule = _rule(node)
         if rule.refine is None:
             return
         wanted = rule.refine(node.layer, tuple(self.bounds[value] for value in node.inputs))
         for value, mask in zip(node.inputs, wanted, strict=True):
-            if mask is not None and self._refinable(value):
+            if mask is not None and bool(mask.any()) and self._refinable(value):
                 self._tighten(value, mask)
 
     def _refinable(self, value: Value) -> bool:
@@ -144,84 +122,67 @@ class Propagation:
 
     def _tighten(self, value: Value, mask: Tensor) -> None:
         """Intersects the interval of the elements of ``mask`` (B, *shape) with linear bounds."""
-        elements = mask.flatten(1).any(0).nonzero()[:, 0]
-        if not len(elements):
+        current, batch = self.bounds[value], len(mask)
+        lower, upper = current.lower.clone(), current.upper.clone()
+        plan = self._plan(value, mask)
+        together = max(1, min(batch, MEMORY_BUDGET // (8 * plan.largest * min(ROWS_AT_LEAST, 2 * _union(mask)))))
+        for start in range(0, batch, together):
+            samples = slice(start, min(start + together, batch))
+            for window in plan.windows:
+                self._tighten_part(value, mask[samples], samples, window, plan.largest, (lower[samples], upper[samples]))
+        self.bounds[value] = Interval(lower, upper)
+
+    def _tighten_part(
+        self, value: Value, mask: Tensor, samples: slice, window: Window | None, largest: int, ends: tuple[Tensor, Tensor]
+    ) -> None:
+        """Tightens ``ends`` (samples, *shape) in place, in one window."""
+        lower, upper = ends if window is None else (_view(end, window) for end in ends)
+        wanted = mask if window is None else _view(mask, window)
+        chosen = wanted.flatten(1).any(0).nonzero()[:, 0]
+        if not len(chosen):
             return
-        shape = self.graph.shape(value)
-        unit = torch.zeros(len(elements), 1, shape.numel(), dtype=torch.float64)
-        unit[torch.arange(len(elements)), 0, elements] = 1.0
-        both = torch.cat([unit, -unit]).unflatten(2, shape)
-        below, above = self.lower(value, both).chunk(2)
-        current = self.bounds[value]
-        lower, upper = current.lower.flatten(1).clone(), current.upper.flatten(1).clone()
-        lower[:, elements] = torch.maximum(lower[:, elements], below.T)
-        upper[:, elements] = torch.minimum(upper[:, elements], -above.T)
-        self.bounds[value] = Interval(lower.reshape(current.lower.shape), upper.reshape(current.upper.shape))
+        unit = torch.zeros(len(chosen), 1, wanted[0].numel(), dtype=torch.float64)
+        unit[torch.arange(len(chosen)), 0, chosen] = 1.0
+        rows = torch.cat([unit, -unit]).unflatten(2, wanted.shape[1:]).split(_rows(len(mask), largest))
+        backward = self._for(samples)
+        below, above = torch.cat([backward(value, chunk, window=window) for chunk in rows]).chunk(2)
+        backward.forget_windows()
+        places = torch.unravel_index(chosen, wanted.shape[1:])
+        lower[:, *places] = torch.maximum(lower[:, *places], below.T)
+        upper[:, *places] = torch.minimum(upper[:, *places], -above.T)
 
-    def backward(self, value: Value, coefficients: Tensor, mixes: Mixes | None = None, *, affine_only: bool = False) -> Tensor:
-        """One backward pass over all rows; see ``lower``.
+    def _for(self, samples: slice) -> Backward:
+        if samples == slice(0, len(self.inputs.centres)):
+            return self.backward
+        return self._some.setdefault((samples.start, samples.stop), self.backward.of(samples))
 
-        Args:
-            mixes: leans the relaxations' slopes; see ``Rule.mixes``.
-        """
-        position = next((index for index, node in enumerate(self.graph.nodes) if node.name == value.node), -1)
-        pending: dict[Value, Tensor] = {value: coefficients}
-        total = torch.zeros(coefficients.shape[0], len(self.inputs.centres), dtype=torch.float64)
-        size = total.clone()
-        for node in reversed(self.graph.nodes[: position + 1]):
-            outputs = tuple(pending.pop(output, None) for output in node.outputs)
-            if all(a is None for a in outputs):
-                continue
-            rule = _rule(node)
-            if affine_only and not rule.affine:
-                terms = [self._over_interval(output, a) for output, a in zip(node.outputs, outputs, strict=True) if a is not None]
-            else:
-                terms = self._through(node, rule, outputs, pending, mixes)
-            for term in terms:
-                total, size = total + term, size + term.abs()
-        if self.graph.input in pending:
-            term = self.inputs.ball.minimise_linear(pending[self.graph.input], self.inputs.centres)
-            total, size = total + term, size + term.abs()
-        for parameter in self.graph.parameters:
-            if parameter.value in pending:
-                term = self._over_interval(parameter.value, pending[parameter.value])
-                total, size = total + term, size + term.abs()
-        result = total - CONSTANT_SLACK * size
-        if bool(torch.isnan(result).any()) or bool(torch.isposinf(result).any()):
-            raise NumericalFailure("a linear bound is not a number")
-        return result
+    def _plan(self, value: Value, mask: Tensor) -> Plan:
+        """The cheapest way: small windows have few coefficients in a row, but each is a pass of its own."""
+        shape, rows = self.graph.shape(value), 2 * _union(mask) * len(mask)
+        sizes = self.backward.reach(value, None)
+        best, least = Plan((None,), max(sizes)), self._overhead * len(sizes) + rows * sum(sizes)
+        if len(shape) != 3:
+            return best
+        for size in TILE_SIZES:
+            windows = tuple(tiles(shape, size))
+            sizes = self.backward.reach(value, windows[len(windows) // 2])
+            cost = self._overhead * len(sizes) * len(windows) + rows * sum(sizes)
+            if len(windows) > 1 and cost < least:
+                best, least = Plan(windows, max(sizes)), cost
+        return best
 
-    def _through(
-        self, node: Node, rule: Rule, outputs: tuple[Tensor | None, ...], pending: dict[Value, Tensor], mixes: Mixes | None
-    ) -> list[Tensor]:
-        """Moves coefficients from a node's outputs to its inputs; returns what that adds to the bound."""
-        if node.name not in self._relaxations:
-            self._relaxations[node.name] = rule.relax(node.layer, tuple(self.bounds[source] for source in node.inputs))
-        lean = ()
-        if mixes is not None and rule.mixes:
-            rows = next(len(a) for a in outputs if a is not None)
-            lean = (mixes.of(node, rows, len(self.inputs.centres)),)
-        back, constant = rule.linear(node.layer, self._relaxations[node.name], outputs, *lean)
-        terms = [constant]
-        terms += [-dot(a.abs(), self._charge(node, output)) for output, a in zip(node.outputs, outputs, strict=True) if a is not None]
-        for source, a in zip(node.inputs, back, strict=True):
-            if a is None:
-                continue
-            summed = source in pending
-            pending[source] = pending[source] + a if summed else a
-            if summed or not rule.affine:
-                terms.append(-dot(pending[source].abs(), self._own_charge(source)))
-        return terms
 
-    def _over_interval(self, value: Value, a: Tensor) -> Tensor:
-        """A lower bound of a . value over its interval."""
-        bounds = self.bounds[value]
-        linear = dot(a.clamp(min=0), bounds.lower) + dot(a.clamp(max=0), bounds.upper)
-        return linear - dot(a.abs(), self._own_charge(value))
+def _rows(batch: int, largest: int) -> int:
+    return max(1, MEMORY_BUDGET // (8 * batch * largest))
 
-    def _own_charge(self, value: Value) -> Tensor:
-        bounds = self.bounds[value]
-        return own_radius(bounds.lower[0].numel() + 8, bounds.magnitude)
+
+def _union(mask: Tensor) -> int:
+    """How many elements some sample needs."""
+    return int(mask.flatten(1).any(0).sum())
+
+
+def _view(x: Tensor, window: Window) -> Tensor:
+    return x[..., window.top : window.bottom, window.left : window.right]
 
 
 def _rule(node: Node) -> Rule:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
 
 from neurocert.certify.bounds.call import BatchSize, Repeated
 from neurocert.certify.errors import UnsupportedLayer
@@ -26,7 +27,7 @@ class Recording:
     Attributes:
         shapes: of each step's tensors, without the batch.
         several: steps that return a tuple of tensors.
-        constants: values of the steps that do not depend on the input's elements.
+        constants: values of the steps that do not depend on the input's elements, as the network itself computes them.
         problems: steps that cannot be followed, and why.
     """
 
@@ -36,18 +37,22 @@ class Recording:
     problems: dict[str, str]
 
 
-def record(traced: fx.GraphModule, input_shape: tuple[int, ...]) -> Recording:
+def record(traced: fx.GraphModule, network: nn.Module, input_shape: tuple[int, ...]) -> Recording:
     """Runs the network on two batches of zeros (one, where it asks for no shape).
+
+    Args:
+        traced: its float64 copy.
+        network: as it is; what it computes from its parameters alone is computed in their own type, with their own rounding.
 
     Raises:
         UnsupportedLayer: an intermediate result that is neither a tensor nor a constant.
     """
     fixed = _fixed(traced.graph)
-    first = _Recorder(traced, input_shape, BATCHES[0])
+    first = _Recorder(traced, network, input_shape, BATCHES[0])
     calls = [step for step in traced.graph.nodes if step in fixed and step.op != "get_attr"]
     if changed := [step.name for step in calls if step in first.changed]:
         raise UnsupportedLayer(f"{', '.join(changed)} changes a constant or the network's own state in place")
-    second = _Recorder(traced, input_shape, BATCHES[1]) if calls else first
+    second = _Recorder(traced, network, input_shape, BATCHES[1]) if calls else first
     constants = {step.name: _settled(step, first.env[step], second.env[step]) for step in traced.graph.nodes if step in fixed}
     steps = [step for step in traced.graph.nodes if step not in fixed and step.op != "output"]
     shapes = {step.name: tuple(value.shape[1:] for value in _tensors(first.env[step])) for step in steps}
@@ -78,20 +83,26 @@ def require_same(network: nn.Module, traced: fx.GraphModule, input_shape: tuple[
 
 
 class _Recorder(fx.Interpreter):
-    """Runs at once; ``env`` keeps every step's result."""
+    """Runs at once; ``env`` keeps every step's result in float64, ``own`` those of the constant steps in the network's type."""
 
-    def __init__(self, traced: fx.GraphModule, input_shape: tuple[int, ...], batch: int) -> None:
+    def __init__(self, traced: fx.GraphModule, network: nn.Module, input_shape: tuple[int, ...], batch: int) -> None:
         super().__init__(traced, garbage_collect_values=False)
-        self.batch = batch
+        self.batch, self.network = batch, fx.Interpreter(network, graph=traced.graph)
+        floats = (tensor.dtype for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point())
+        self.type = next(floats, torch.get_default_dtype())
+        self.fixed = _fixed(traced.graph)
+        self.own: dict[fx.Node, Any] = {}
         self.changed: dict[fx.Node, int] = {}
         self.narrowed: set[fx.Node] = set()
         with torch.no_grad():
             self.run(torch.zeros(batch, *input_shape, dtype=torch.float64))
 
     def run_node(self, n: fx.Node) -> Any:
-        read = [tensor for source in n.all_input_nodes for tensor in _tensors(self.env[source])]
+        read = [tensor for source in n.all_input_nodes for tensor in _tensors(self.own.get(source, self.env[source]))]
         versions = [tensor._version for tensor in read]
-        result = super().run_node(n)
+        if n in self.fixed:
+            self.own[n] = self._own(n)
+        result = _double(self.own[n]) if n in self.fixed and n.op != "get_attr" else super().run_node(n)
         for tensor, version in zip(read, versions, strict=True):
             if tensor._version != version:
                 self.changed[n] = _storage(tensor)
@@ -99,7 +110,20 @@ class _Recorder(fx.Interpreter):
             return result
         if result.dtype != torch.float64 and any(tensor.dtype == torch.float64 for tensor in read):
             self.narrowed.add(n)
-        return result.double()
+        return _double(result)
+
+    def _own(self, n: fx.Node) -> Any:
+        """A constant step, computed by the network's own layers in its own type."""
+        arguments, keywords = (map_arg(given, lambda source: self.own.get(source, self.env[source])) for given in (n.args, n.kwargs))
+        result = getattr(self.network, n.op)(n.target, arguments, keywords)
+        asks_input = not self.fixed.issuperset(n.all_input_nodes)
+        return result.to(self.type) if asks_input and isinstance(result, Tensor) and result.dtype == torch.float64 else result
+
+
+def _double(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return tuple(map(_double, value))
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def _tensors(value: Any) -> list[Tensor]:

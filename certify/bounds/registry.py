@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from neurocert.certify.bounds.call import Slot
 from neurocert.certify.bounds.interval import Box, Interval
+from neurocert.certify.bounds.window import Window
 from neurocert.certify.errors import NeurocertError
 
 Inputs = tuple[Interval, ...]
@@ -61,6 +62,8 @@ class Rule:
         operands: the positions of the uncertain arguments in the calls that the rule speaks of, such as (0, 1) for a product
             of two values; None for all calls that no other rule of the same function speaks of.
         refine: (layer, input intervals) -> for each input, which elements' bounds the linear rule depends on (or None).
+        local: (layer, a window of the outputs, input shapes) -> (the layer that computes it from what it sees of the inputs, the
+            window that it sees, which may reach into the padding, where inputs count as 0), or None: it needs all of the inputs.
         refuses: (layer, input shapes, output shape, without the batch) -> why this very layer cannot be bounded, or None.
     """
 
@@ -76,6 +79,7 @@ class Rule:
     mixes: bool = False
     operands: tuple[int, ...] | None = None
     refine: Callable[[Any, Inputs], tuple[Tensor | None, ...]] | None = None
+    local: Callable[[Any, Window, tuple[torch.Size, ...]], tuple[Any, Window] | None] | None = None
     refuses: Callable[[Any, tuple[torch.Size, ...], torch.Size], str | None] = _never
 
     @property

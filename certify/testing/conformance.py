@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from neurocert.certify.bounds.arithmetic import Arithmetic, arithmetic
+from neurocert.certify.bounds.backward import InputSet, Mixes
 from neurocert.certify.bounds.graph import Graph, capture
 from neurocert.certify.bounds.passes import simplify
-from neurocert.certify.bounds.propagation import InputSet, Mixes, Propagation
+from neurocert.certify.bounds.propagation import OVERHEAD, Propagation
 from neurocert.perturbations.balls import Ball
 
 POINTS = 12
@@ -92,10 +93,11 @@ def all_bounds(network: nn.Module, centres: Tensor, ball: Ball, seed: int) -> It
     """(name, lower, upper) of every way to bound the outputs: float64 (B, outputs)."""
     meant = arithmetic_of(network, centres)
     captured = capture(network, tuple(centres.shape[1:]))
-    for form, graph in (("captured", captured), ("simplified", simplify(captured, meant))):
+    for form, graph, overhead in (("captured", captured, 0), ("simplified", simplify(captured, meant), OVERHEAD)):
         for refine in (False, True):
-            bounds = Propagation(graph, InputSet(ball, centres), meant, refine=refine)
-            box, name = bounds.bounds[graph.output], f"{form} graph, {'refined' if refine else 'plain'}"
+            bounds = Propagation(graph, InputSet(ball, centres), meant, refine=refine, overhead=overhead)
+            how = f"refined{' in small windows' * (not overhead)}" if refine else "plain"
+            box, name = bounds.bounds[graph.output], f"{form} graph, {how}"
             yield f"interval, {name}", box.lower.flatten(1), box.upper.flatten(1)
             yield f"linear, {name}", *_both(bounds, graph, None)
             yield f"linear with random mixes, {name}", *_both(bounds, graph, seed)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from neurocert.certify.bounds.backward import InputSet
 from neurocert.certify.bounds.graph import Graph, capture
 from neurocert.certify.bounds.optimise import optimised_lower
 from neurocert.certify.bounds.passes import simplify
-from neurocert.certify.bounds.propagation import InputSet, Propagation
+from neurocert.certify.bounds.propagation import Propagation
 from neurocert.certify.bounds.weights import with_uncertain_weights
 from neurocert.certify.errors import ConfigError, NumericalFailure
 from neurocert.certify.problem import Problem

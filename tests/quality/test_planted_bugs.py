@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from neurocert.certify.bounds import arithmetic, propagation, registry
+from neurocert.certify.bounds import arithmetic, backward, compositions, propagation, registry
 from neurocert.certify.bounds.interval import Interval
 from neurocert.certify.bounds.relaxations import maximum, routing, spike_train
-from neurocert.certify.bounds.rules import affine, lif, plastic_flex, pooling
+from neurocert.certify.bounds.rules import affine, bilinear, lif, plastic_flex, pooling
 from neurocert.certify.bounds.rules import spike_train as spike_train_rules
+from neurocert.certify.bounds.window import Window
 from neurocert.certify.errors import NumericalFailure
 from neurocert.certify.testing.conformance import violations
 from neurocert.models.layers.lif import LIF, Fire
@@ -48,6 +51,17 @@ class Spikes(nn.Module):
         return total
 
 
+class Of(nn.Module):
+    """A function of the image's first 12 elements."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x.flatten(1)[:, :12])
+
+
 class Train(nn.Module):
     """A weighted sum of the spikes of one layer under a constant current."""
 
@@ -75,6 +89,15 @@ def network(kind: str) -> nn.Module:
         "flex": lambda: nn.Sequential(PlasticFlex(2, 3, (4, 4), stride=2), nn.Flatten(), nn.Linear(12, 3)),
         "sigmoid": lambda: nn.Sequential(nn.Flatten(), nn.Linear(32, 8), nn.Sigmoid(), nn.Linear(8, 3)),
         "routing": lambda: PlasticFlex(2, 3, (4, 4), stride=2),
+        "convs": lambda: nn.Sequential(nn.Conv2d(2, 3, 2, 1, 1), nn.ReLU(), nn.Conv2d(3, 3, 2), nn.ReLU()),
+        "product": lambda: Of(lambda x: x * x.roll(1, 1)),
+        "quotient": lambda: Of(lambda x: x / (torch.relu(x.roll(1, 1)) + 1)),
+        "matrices": lambda: Of(lambda x: x[:, :6].unflatten(1, (3, 2)) @ x[:, 6:].unflatten(1, (2, 3))),
+        "softmax": lambda: Of(lambda x: torch.softmax(x * 0.3, 1)),
+        "variance": lambda: Of(lambda x: compositions.variance(x, x, (-1,))),
+        "choice": lambda: Of(lambda x: torch.where(x > 0.1, x.roll(1, 1), -x)),
+        "larger": lambda: Of(lambda x: torch.maximum(x, x.roll(1, 1))),
+        "smooth": lambda: Of(lambda x: torch.tanh(x) + functional.gelu(x) + torch.exp(0.1 * x)),
         "train": Train,
         "spikes": Spikes,
         "soft": lambda: Spikes(reset="soft"),
@@ -95,12 +118,13 @@ def points(kind: str) -> Tensor:
 
 
 def rule(layer: Any, **changes: Any) -> Plant:
-    """The layer's rule with some of its functions exchanged."""
+    """The layer's rule (for two uncertain operands, if it has several) with some of its functions exchanged."""
 
     def plant(patch: Patch) -> None:
-        (found,) = [candidate for candidate in registry.rules() if layer in candidate.layers]
+        candidates = [candidate for candidate in registry.rules() if layer in candidate.layers and candidate.operands in (None, (0, 1))]
+        found = max(candidates, key=lambda candidate: candidate.operands is not None)
         wrong = replace(found, **{name: change(getattr(found, name)) for name, change in changes.items()})
-        patch.setitem(registry._RULES, layer, wrong)
+        patch.setitem(registry._RULES, layer if found.operands is None else (layer, found.operands), wrong)
 
     return plant
 
@@ -218,19 +242,53 @@ def dual_norm_wrong(patch: Patch) -> None:
 
 def refined_too_far(patch: Patch) -> None:
     """Bounds of intermediate values are raised by half their size."""
-    true = propagation.Propagation.lower
+    true = propagation.Propagation._tighten_part
 
-    def wrong(self: Any, value: Any, coefficients: Tensor, **options: Any) -> Tensor:
-        found = true(self, value, coefficients, **options)
-        return found + 0.5 * found.abs()
+    def wrong(self: Any, *given: Any) -> None:
+        lower, upper = given[-1]
+        true(self, *given)
+        reach = (upper - lower) / 4
+        lower.add_(reach)
+        upper.sub_(reach)
 
-    patch.setattr(propagation.Propagation, "lower", wrong)
+    patch.setattr(propagation.Propagation, "_tighten_part", wrong)
+
+
+def shifted(local: Any) -> Any:
+    """A window of the inputs one column too far."""
+
+    def wrong(layer: Any, window: Window, shapes: Any) -> Any:
+        part, seen = local(layer, window, shapes)
+        return part, replace(seen, left=seen.left + 1, right=seen.right + 1)
+
+    return wrong
+
+
+def charged_elsewhere(patch: Patch) -> None:
+    """The coefficients of a window are given to the elements beside them."""
+    true = backward._add
+
+    def wrong(pending: Any, source: Any, shape: Any, seen: Window | None, a: Tensor) -> None:
+        true(pending, source, shape, seen, a if seen is None else a.roll(1, -1))
+
+    patch.setattr(backward, "_add", wrong)
+
+
+def mccormick_without_corner(patch: Patch) -> None:
+    """The product's planes without their constant."""
+    true = bilinear.product_planes
+
+    def wrong(a: Tensor, pair: Any, mix: Any = None) -> Any:
+        on_x, on_y, constant = true(a, pair, mix)
+        return on_x, on_y, constant * 0.5
+
+    patch.setattr(bilinear, "product_planes", wrong)
 
 
 def rounding_forgotten(patch: Patch) -> None:
     """Neither the network's rounding nor our own is charged."""
     patch.setattr(arithmetic, "_radius", lambda unit, operations, magnitude: torch.zeros_like(magnitude))
-    patch.setattr(propagation, "CONSTANT_SLACK", 0.0)
+    patch.setattr(backward, "CONSTANT_SLACK", 0.0)
 
 
 BUGS: dict[str, tuple[str, Ball, Plant]] = {
@@ -252,6 +310,20 @@ BUGS: dict[str, tuple[str, Ball, Plant]] = {
     "box of half the size": ("relu", LINF, box_of_half_the_size),
     "dual norm wrong": ("relu", L2, dual_norm_wrong),
     "refined too far": ("relu", LinfBall(0.02), refined_too_far),
+    "window shifted": ("convs", LINF, rule(nn.Conv2d, local=shifted)),
+    "coefficients shifted": ("convs", LINF, charged_elsewhere),
+    "product's planes too high": ("product", LINF, mccormick_without_corner),
+    "quotient's box shrunk": ("quotient", LINF, rule(operator.truediv, interval=interval_shrunk(0.3))),
+    "quotient's constant too high": ("quotient", LINF, rule(operator.truediv, linear=constant_scaled(0.2))),
+    "matrix product's constant too high": ("matrices", LINF, rule(operator.matmul, linear=constant_scaled(0.1))),
+    "softmax's box shrunk": ("softmax", LINF, rule(torch.softmax, interval=interval_shrunk(0.3))),
+    "softmax's constant too high": ("softmax", LINF, rule(torch.softmax, linear=constant_scaled(0.5))),
+    "variance's box shrunk": ("variance", LINF, rule(compositions.variance, interval=interval_shrunk(0.3))),
+    "step decided too early": ("choice", LINF, rule(operator.gt, interval=interval_shrunk(0.4))),
+    "choice's constant too high": ("choice", LINF, rule(torch.where, linear=constant_scaled(0.3))),
+    "maximum's constant too high": ("larger", LINF, rule(torch.maximum, linear=constant_scaled(0.2))),
+    "tanh's constant too high": ("smooth", LINF, rule(torch.tanh, linear=constant_scaled(0.3))),
+    "gelu's box shrunk": ("smooth", LINF, rule(functional.gelu, interval=interval_shrunk(0.4))),
     "rounding forgotten": ("relu", LinfBall(0.0), rounding_forgotten),
 }
 

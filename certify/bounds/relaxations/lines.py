@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -15,14 +16,47 @@ class Line:
     slope: Tensor
     offset: Tensor
 
+    @cached_property
+    def through_zero(self) -> bool:
+        return not self.offset.requires_grad and not bool(self.offset.any())
+
 
 @dataclass(frozen=True)
 class Side:
-    """Three lines on one side of a function on [l, u]: the best at l, at the centre, and at u."""
+    """Several lines on one side of a function on [l, u], and the best of them at l, at the centre, and at u.
 
-    at_lower: Line
-    at_centre: Line
-    at_upper: Line
+    Attributes:
+        slopes, offsets: (candidates, B, *shape).
+        lower, upper: l and u, (B, *shape).
+        sign: 1 for lines below the function, -1 above it.
+    """
+
+    slopes: Tensor
+    offsets: Tensor
+    lower: Tensor
+    upper: Tensor
+    sign: int
+
+    @cached_property
+    def at_lower(self) -> Line:
+        return self._best(self.lower)
+
+    @cached_property
+    def at_centre(self) -> Line:
+        return self._best((self.lower + self.upper) / 2)
+
+    @cached_property
+    def at_upper(self) -> Line:
+        return self._best(self.upper)
+
+    def _best(self, point: Tensor) -> Line:
+        heights = self.sign * (self.slopes * point + self.offsets)
+        slope, offset, height = self.slopes[0], self.offsets[0], heights[0]
+        for other in range(1, len(heights)):
+            better = heights[other] > height
+            slope, offset = torch.where(better, self.slopes[other], slope), torch.where(better, self.offsets[other], offset)
+            height = torch.where(better, heights[other], height)
+        return Line(slope, offset)
 
     def mixed(self, mix: Tensor | None) -> Line:
         """The centre's line, leaning towards the upper end's (mix > 0) or the lower end's (mix < 0): a line on the same side.
@@ -47,19 +81,13 @@ class Lines:
 
 
 def tightest(slopes: Tensor, lower_offsets: Tensor, upper_offsets: Tensor, lower: Tensor, upper: Tensor) -> Lines:
-    """Of several valid lines, those that are best at the ends and at the centre, which are those of least area on [l, u].
+    """Of several valid lines, those that are best at the ends and at the centre; the latter are those of least area on [l, u].
 
     Args:
         slopes, lower_offsets, upper_offsets: (candidates, B, *shape).
         lower, upper: (B, *shape).
     """
-
-    def best(offsets: Tensor, point: Tensor, sign: int) -> Line:
-        index = (sign * (slopes * point + offsets)).argmax(0, keepdim=True)
-        return Line(slopes.gather(0, index)[0], offsets.gather(0, index)[0])
-
-    points = (lower, (lower + upper) / 2, upper)
-    return Lines(Side(*(best(lower_offsets, p, 1) for p in points)), Side(*(best(upper_offsets, p, -1) for p in points)))
+    return Lines(Side(slopes, lower_offsets, lower, upper, 1), Side(slopes, upper_offsets, lower, upper, -1))
 
 
 def apply_lines(a: Tensor, lines: Lines, mix: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -73,15 +101,15 @@ def apply_lines(a: Tensor, lines: Lines, mix: Tensor | None = None) -> tuple[Ten
         (coefficients on x (R, B, *shape), constant (R, B)).
     """
     below, above = lines.below.mixed(mix), lines.above.mixed(mix)
-    constant = _dot_unless_zero(a, below.offset, 1) + _dot_unless_zero(a, above.offset, -1)
-    return a * torch.where(a > 0, below.slope, above.slope), constant
+    constant = _offsets(a, below, 1) + _offsets(a, above, -1)
+    return a.clamp(min=0) * below.slope + a.clamp(max=0) * above.slope, constant
 
 
-def _dot_unless_zero(a: Tensor, offset: Tensor, sign: int) -> Tensor:
-    """The dot product of the coefficients of one sign with offsets; many functions have none on one side."""
-    if not offset.requires_grad and not bool(offset.any()):
+def _offsets(a: Tensor, line: Line, sign: int) -> Tensor:
+    """The dot product of the coefficients of one sign with a line's offsets; many functions have none on one side."""
+    if line.through_zero:
         return a.new_zeros(a.shape[:2])
-    return dot(a.clamp(min=0) if sign > 0 else a.clamp(max=0), offset)
+    return dot(a.clamp(min=0) if sign > 0 else a.clamp(max=0), line.offset)
 
 
 def dot(a: Tensor, v: Tensor) -> Tensor:
@@ -90,4 +118,4 @@ def dot(a: Tensor, v: Tensor) -> Tensor:
     if per_row:
         return (a * v.flatten(2)).sum(2)
     v = v.flatten(1)
-    return a[:, 0] @ v.T if a.shape[1] == 1 else torch.einsum("rbn,bn->rb", a, v)
+    return a[:, 0] @ v.T if a.shape[1] == 1 else (a * v).sum(2)

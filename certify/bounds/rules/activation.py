@@ -17,6 +17,7 @@ from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Ru
 from neurocert.certify.bounds.relaxations.lines import Lines, apply_lines
 from neurocert.certify.bounds.relaxations.piecewise import Function, corners, piecewise_linear_lines
 from neurocert.certify.bounds.relaxations.s_shaped import sigmoid_lines
+from neurocert.certify.bounds.window import by_element
 from neurocert.models.semantics import nearest_float32
 
 Pieces = tuple[Function, Sequence[float]]
@@ -30,7 +31,10 @@ def _register_piecewise(
     statement: str,
     source: str,
     refuses: Callable[..., str | None] = lambda layer, inputs, output: None,
+    between: float = 0.0,
 ) -> None:
+    """Args: between: bounds what the evaluation meets on the way from the first to the last breakpoint."""
+
     def interval(layer: Any, inputs: Inputs) -> tuple[Box, ...]:
         function, breakpoints = pieces(layer)
         values = function(corners(inputs[0].lower, inputs[0].upper, breakpoints))
@@ -42,14 +46,21 @@ def _register_piecewise(
 
     def rounding(layer: Any, inputs: Inputs) -> tuple[Rounding, ...]:
         function, breakpoints = pieces(layer)
-        return (Rounding(operations(layer), function(corners(inputs[0].lower, inputs[0].upper, breakpoints)).abs().amax(0)),)
+        lower, upper = inputs[0].lower, inputs[0].upper
+        size = function(corners(lower, upper, breakpoints)).abs().amax(0)
+        reached = (lower < breakpoints[-1]) & (upper > breakpoints[0])
+        return (Rounding(operations(layer), torch.where(reached, size.clamp(min=between), size)),)
 
     def refine(layer: Any, inputs: Inputs) -> tuple[Tensor | None, ...]:
         _, breakpoints = pieces(layer)
         crossed = [(inputs[0].lower < b) & (b < inputs[0].upper) for b in breakpoints]
         return (torch.stack(crossed).any(0),)
 
-    register(Rule(layers, statement, source, interval, relax, along_lines, rounding, refine=refine, mixes=True, refuses=refuses))
+    register(
+        Rule(
+            layers, statement, source, interval, relax, along_lines, rounding, refine=refine, mixes=True, local=by_element, refuses=refuses
+        )
+    )
 
 
 def along_lines(layer: Any, lines: Lines, coefficients: Coefficients, mix: Tensor | None = None) -> tuple[Coefficients, Tensor]:
@@ -150,8 +161,8 @@ _register_piecewise(
     EXTREMES,
     "theory: slopes and offsets; Zhang et al. 2018",
 )
-_register_piecewise((nn.LeakyReLU, functional.leaky_relu), _leaky_relu, lambda layer: 1, EXTREMES, "theory: slopes and offsets")
-_register_piecewise((nn.PReLU, functional.prelu), _prelu, lambda layer: 1, EXTREMES, "theory: slopes and offsets", _refuses_inputs)
+_register_piecewise((nn.LeakyReLU, functional.leaky_relu), _leaky_relu, lambda layer: 3, EXTREMES, "theory: slopes and offsets")
+_register_piecewise((nn.PReLU, functional.prelu), _prelu, lambda layer: 3, EXTREMES, "theory: slopes and offsets", _refuses_inputs)
 _register_piecewise((torch.abs, operator.abs, "abs"), _absolute, lambda layer: 0, EXTREMES, "theory: slopes and offsets")
 _register_piecewise(
     (nn.Hardtanh, nn.ReLU6, functional.hardtanh, functional.relu6, *CLIPS),
@@ -161,7 +172,9 @@ _register_piecewise(
     "clip(U, 0, 1) is Eq. 3.8 of the PlasticFlex thesis",
     _refuses_clip,
 )
-_register_piecewise((nn.Hardsigmoid, functional.hardsigmoid), _hard_sigmoid, lambda layer: 6, EXTREMES, "clip(x / 6 + 1 / 2, 0, 1)")
+_register_piecewise(
+    (nn.Hardsigmoid, functional.hardsigmoid), _hard_sigmoid, lambda layer: 6, EXTREMES, "clip(x / 6 + 1 / 2, 0, 1)", between=1.0
+)
 register(
     Rule(
         (nn.Sigmoid, torch.sigmoid, "sigmoid"),
@@ -174,5 +187,6 @@ register(
         _sigmoid_rounding,
         refine=_sigmoid_refine,
         mixes=True,
+        local=by_element,
     )
 )

@@ -10,11 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurocert.certify.bounds.call import Call, options
+from neurocert.certify.bounds.arithmetic import FLOOR
+from neurocert.certify.bounds.call import Call, Slot, options
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
+from neurocert.certify.bounds.window import Window, by_element
 from neurocert.models.layers.normalise import Normalise
 from neurocert.models.layers.plastic_flex import ChannelAlignment
+
+MANY, SMALL_MATRIX = 2, 2**17
+"""A convolution's transpose is applied as a dense matrix to at least MANY times as many rows as it has, if it is that small."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class AffineMap:
 
     Attributes:
         forward: x -> W x.
-        absolute: x -> |W| x.
+        absolute: x -> |W| x, or more.
         transpose: A (N, *output shape) -> A W (N, *input shape).
         offset: b, broadcastable to an output; 0 without bias.
         offset_magnitude: bounds b and every intermediate result of computing it.
@@ -46,6 +51,7 @@ def register_affine(
     refuses: Callable[..., str | None] = lambda layer, inputs, output: None,
     *,
     loses: bool = True,
+    local: Callable[..., tuple[Any, Window] | None] | None = None,
 ) -> None:
     """Registers the rules that every affine layer shares."""
 
@@ -66,9 +72,9 @@ def register_affine(
     def rounding(module: Any, inputs: Inputs) -> tuple[Rounding, ...]:
         affine = describe(module, inputs[0].lower.shape[1:])
         operations = affine.operations + 8 if affine.operations else 0
-        return (Rounding(operations, affine.absolute(inputs[0].magnitude) + affine.offset_magnitude),)
+        return (Rounding(operations, affine.absolute(inputs[0].magnitude + FLOOR) + affine.offset_magnitude),)
 
-    register(Rule(layers, statement, source, interval, relax, linear, rounding, affine=True, loses=loses, refuses=refuses))
+    register(Rule(layers, statement, source, interval, relax, linear, rounding, affine=True, loses=loses, local=local, refuses=refuses))
 
 
 def by_differentiation(
@@ -88,10 +94,15 @@ def by_differentiation(
     return AffineMap(function, absolute or function, transpose, zero, zero, operations)
 
 
+def sizes(weight: Tensor) -> Tensor:
+    """|W|, above what a machine may take for zero."""
+    return weight.abs() + FLOOR
+
+
 def _linear_map(layer: nn.Linear | Call, shape: torch.Size) -> AffineMap:
     given = _parameters(layer)
     weight, bias = given["weight"], _bias(given["bias"], given["weight"])
-    return AffineMap(lambda x: x @ weight.T, lambda x: x @ weight.abs().T, lambda a: a @ weight, bias, bias.abs(), max(weight.shape) + 1)
+    return AffineMap(lambda x: x @ weight.T, lambda x: x @ sizes(weight).T, lambda a: a @ weight, bias, bias.abs(), max(weight.shape) + 1)
 
 
 def _parameters(layer: Any) -> dict[str, Any]:
@@ -120,7 +131,7 @@ def _named_padding_map(weight: Tensor, bias: Tensor, shape: torch.Size, given: d
         return convolution(x, kernel, None, given["stride"], given["padding"], given["dilation"], given["groups"])
 
     terms = max(weight[0].numel(), weight.shape[0] // given["groups"] * weight[0, 0].numel())
-    linear = by_differentiation(lambda x: convolve(x, weight), shape, terms + 1, lambda x: convolve(x, weight.abs()))
+    linear = by_differentiation(lambda x: convolve(x, weight), shape, terms + 1, lambda x: convolve(x, sizes(weight)))
     return replace(linear, offset=bias, offset_magnitude=bias.abs())
 
 
@@ -150,10 +161,23 @@ def convolution_map(
             shape[1 + i] - ((a.shape[2 + i] - 1) * stride[i] - 2 * padding[i] + dilation[i] * (weight.shape[2 + i] - 1) + 1)
             for i in range(len(stride))
         ]
-        return transposed(a, weight, None, stride, padding, extra, groups, dilation)
+        if len(a) < MANY * a[0].numel() or a[0].numel() * shape.numel() > SMALL_MATRIX:
+            return transposed(a, weight, None, stride, padding, extra, groups, dilation)
+        unit = torch.eye(a[0].numel(), dtype=a.dtype, device=a.device).unflatten(1, a.shape[1:])
+        matrix = transposed(unit, weight, None, stride, padding, extra, groups, dilation).flatten(1)
+        return (a.flatten(1) @ matrix).unflatten(1, shape)
 
     terms = max(weight[0].numel(), weight.shape[0] // groups * weight[0, 0].numel())
-    return AffineMap(lambda x: convolve(x, weight), lambda x: convolve(x, weight.abs()), transpose, bias, bias.abs(), terms + 1)
+    return AffineMap(lambda x: convolve(x, weight), lambda x: convolve(x, sizes(weight)), transpose, bias, bias.abs(), terms + 1)
+
+
+def _convolution_window(layer: Any, window: Window, shapes: tuple[torch.Size, ...]) -> tuple[Call, Window] | None:
+    given = _parameters(layer)
+    if len(shapes[0]) != 3 or isinstance(given["padding"], str):
+        return None
+    stride, padding, dilation = (each(given[name], 2) for name in ("stride", "padding", "dilation"))
+    unpadded = Call(functional.conv2d, (Slot(0), given["weight"], given["bias"], stride, 0, dilation, given["groups"]), {})
+    return unpadded, window.reached_by(given["weight"].shape[2:], stride, padding, dilation)  # type: ignore[arg-type]
 
 
 def _alignment_map(layer: ChannelAlignment, shape: torch.Size) -> AffineMap:
@@ -180,7 +204,7 @@ def _normalise_map(layer: Normalise, shape: torch.Size) -> AffineMap:
 
 
 def _diagonal(scale: Tensor, offset: Tensor, offset_magnitude: Tensor, operations: int) -> AffineMap:
-    return AffineMap(lambda x: x * scale, lambda x: x * scale.abs(), lambda a: a * scale, offset, offset_magnitude, operations)
+    return AffineMap(lambda x: x * scale, lambda x: x * sizes(scale), lambda a: a * scale, offset, offset_magnitude, operations)
 
 
 def _bias(bias: Tensor | None, weight: Tensor) -> Tensor:
@@ -223,18 +247,29 @@ register_affine(
     CENTRE_RADIUS,
     SOURCE,
     _refuses_convolution,
+    local=_convolution_window,
 )
-register_affine((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _batch_norm_map, BATCH_NORM, SOURCE, _refuses_batch_norm, loses=False)
+register_affine(
+    (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
+    _batch_norm_map,
+    BATCH_NORM,
+    SOURCE,
+    _refuses_batch_norm,
+    loses=False,
+    local=by_element,
+)
 register_affine(
     (Normalise,),
     _normalise_map,
     "y = (x - mean) / std, per channel.",
     "part of the network, so that epsilon is in input units",
     loses=False,
+    local=by_element,
 )
 register_affine(
     (ChannelAlignment,),
     _alignment_map,
     "Interpolation along channels: nonnegative weights of sum 1.",
     "PlasticFlex thesis, Algorithm 1 (pooling branch aligned in channels)",
+    local=by_element,
 )

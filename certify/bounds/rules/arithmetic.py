@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurocert.certify.bounds.arithmetic import magnitude
+from neurocert.certify.bounds.arithmetic import magnitude, product_magnitude
 from neurocert.certify.bounds.call import Call, Repeated, Slot
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register, zero_constant
+from neurocert.certify.bounds.window import Window, by_element
 
 SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 SUBTRACTIONS = (operator.sub, operator.isub, torch.sub, "sub")
@@ -80,6 +81,10 @@ def _sum_rounding(call: Call, inputs: Inputs) -> tuple[Rounding, ...]:
     return (Rounding(3, first + second),)
 
 
+def _sum_window(call: Call, window: Window, shapes: tuple[torch.Size, ...]) -> tuple[Call, Window] | None:
+    return by_element(call, window, shapes) if len(shapes) == 2 else None
+
+
 def _factor(call: Call) -> Tensor:
     """k of y = k x; the constant operand, or its inverse for a division, or -1."""
     if len(call.arguments) == 1:
@@ -100,7 +105,7 @@ def _scale_linear(call: Call, shapes: tuple[torch.Size, ...], coefficients: Coef
 
 
 def _scale_rounding(call: Call, inputs: Inputs) -> tuple[Rounding, ...]:
-    return (Rounding(4 if len(call.arguments) == 2 else 0, inputs[0].magnitude * _factor(call).abs()),)
+    return (Rounding(4 if len(call.arguments) == 2 else 0, product_magnitude(inputs[0].magnitude, _factor(call).abs())),)
 
 
 def refuses_pair(call: Call, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
@@ -141,6 +146,7 @@ register(
         _sum_rounding,
         affine=True,
         loses=True,
+        local=_sum_window,
         refuses=refuses_pair,
     )
 )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurocert.certify.bounds.arithmetic import magnitude
+from neurocert.certify.bounds.arithmetic import FLOOR, magnitude, product_magnitude
 from neurocert.certify.bounds.call import Call, Slot, apply
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
@@ -16,7 +16,7 @@ from neurocert.certify.bounds.relaxations.bilinear import Pair, matmul_bounds, m
 from neurocert.certify.bounds.relaxations.lines import Lines, apply_lines
 from neurocert.certify.bounds.relaxations.piecewise import piecewise_linear_lines
 from neurocert.certify.bounds.relaxations.smooth import extremes, smooth_lines
-from neurocert.certify.bounds.rules.affine import SOURCE, AffineMap, by_differentiation, register_affine
+from neurocert.certify.bounds.rules.affine import SOURCE, AffineMap, by_differentiation, register_affine, sizes
 from neurocert.certify.bounds.rules.arithmetic import DIVISIONS, PRODUCTS, constant_of, operands, refuses_pair, summed_to
 from neurocert.certify.bounds.rules.smooth import RECIPROCAL
 from neurocert.certify.errors import NumericalFailure
@@ -43,7 +43,7 @@ def _product_linear(call: Call, pair: Pair, coefficients: Coefficients, mix: Ten
 
 def _product_rounding(call: Call, inputs: Inputs) -> tuple[Rounding, ...]:
     x, y = (magnitude(*box) for box in operands(call, inputs))
-    return (Rounding(2, x * y),)
+    return (Rounding(2, product_magnitude(x, y)),)
 
 
 def _uncertain(call: Call, inputs: Inputs) -> tuple[Tensor | None, ...]:
@@ -83,7 +83,7 @@ def _quotient_linear(
 
 
 def _quotient_rounding(call: Call, inputs: Inputs) -> tuple[Rounding, ...]:
-    return (Rounding(4, magnitude(*operands(call, inputs)[0]) * _inverse(call, inputs)[1]),)
+    return (Rounding(4, product_magnitude(magnitude(*operands(call, inputs)[0]), _inverse(call, inputs)[1])),)
 
 
 def _matmul_interval(call: Call, inputs: Inputs) -> tuple[Box, ...]:
@@ -99,7 +99,7 @@ def _matmul_linear(call: Call, boxes: tuple[Box, ...], coefficients: Coefficient
 
 def _matmul_rounding(call: Call, inputs: Inputs) -> tuple[Rounding, ...]:
     x, y = (magnitude(*box) for box in operands(call, inputs))
-    return (Rounding(x.shape[-1] + 8, x @ y),)
+    return (Rounding(x.shape[-1] + 8, (x + FLOOR) @ (y + FLOOR)),)
 
 
 def _refuses_matmul(call: Call, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
@@ -115,7 +115,7 @@ def _constant_matmul_map(call: Call, shape: torch.Size) -> AffineMap:
         return lambda x: apply(Call(call.target, arguments, {}), x)
 
     weights = next(constant_of(argument) for argument in call.arguments if not isinstance(argument, Slot))
-    return by_differentiation(with_weights(lambda w: w), shape, max(*shape, *weights.shape) + 1, with_weights(torch.abs))
+    return by_differentiation(with_weights(lambda w: w), shape, max(*shape, *weights.shape) + 1, with_weights(sizes))
 
 
 def _refuses_constant_matmul(call: Call, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:

@@ -11,6 +11,7 @@ from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.bounds.relaxations.spiking import spike_reset_envelope
+from neurocert.certify.bounds.window import by_element
 from neurocert.models.layers.lif import Fire
 
 
@@ -115,5 +116,6 @@ register(
         _rounding,
         refine=_refine,
         mixes=True,
+        local=by_element,
     )
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
@@ -19,6 +21,7 @@ from neurocert.certify.bounds.relaxations.routing import (
     routing_bounds,
     routing_planes,
 )
+from neurocert.certify.bounds.window import Window, whole
 from neurocert.models.layers.plastic_flex import MaskRouting
 
 MASKS: dict[str, type[HardSigmoidMask | SigmoidMask]] = {"hard-sigmoid": HardSigmoidMask, "sigmoid": SigmoidMask}
@@ -81,6 +84,23 @@ def _refine(layer: MaskRouting, inputs: Inputs) -> tuple[Tensor | None, ...]:
     return (~_mask(layer).constant(pooled.lower, pooled.upper) & (convolved.lower < convolved.upper)), None
 
 
+@dataclass(frozen=True)
+class RoutingPart:
+    """What the rules read of a ``MaskRouting``, for a window: thresholds and stored masks belong to their places."""
+
+    activation: str
+    norm: nn.BatchNorm2d | None
+    threshold: Tensor | None
+    stored: Tensor | None
+
+
+def _local(layer: MaskRouting, window: Window, shapes: tuple[torch.Size, ...]) -> tuple[RoutingPart, Window]:
+    everything = whole(shapes[0])
+    if layer.activation == "frozen":
+        return RoutingPart("frozen", None, None, window.take(layer.stored, everything)), window
+    return RoutingPart(layer.activation, layer.norm, window.take(layer.threshold, everything), None), window
+
+
 def _refuses(layer: MaskRouting, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
     if layer.activation == "frozen":
         return None
@@ -101,6 +121,7 @@ register(
         _rounding,
         loses=True,
         refine=_refine,
+        local=_local,
         refuses=_refuses,
     )
 )

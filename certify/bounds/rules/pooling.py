@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurocert.certify.bounds.call import Call, options
+from neurocert.certify.bounds.call import Call, Slot, options
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.bounds.relaxations.maximum import maximum_planes
+from neurocert.certify.bounds.window import Window
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _windows(layer: Any, x: Tensor) -> Windows:
 def _taken(layer: Any, inputs: Inputs) -> tuple[Windows, Tensor, Tensor]:
     """Windows of both bounds; padding lies below every element, so that it never wins."""
     (x,) = inputs
-    windows, fill = _windows(layer, x.lower), float(x.lower.min()) - 1
+    windows, fill = _windows(layer, x.lower), 2 * float(x.lower.clamp(max=0).min()) - 1
     return windows, windows.take(x.lower, fill), windows.take(x.upper, fill)
 
 
@@ -150,6 +151,13 @@ def _refine(layer: Any, inputs: Inputs) -> tuple[Tensor | None, ...]:
     return (windows.add(list(undecided.double().unbind(-1))) > 0,)
 
 
+def _local(layer: Any, window: Window, shapes: tuple[torch.Size, ...]) -> tuple[Call, Window] | None:
+    """Where no padding is in the way: it lies below every element, and is not 0."""
+    shape = _geometry(layer, shapes[0][1:])
+    unpadded = Call(functional.max_pool2d, (Slot(0), shape.kernel, shape.stride, 0, shape.dilation), {})
+    return None if any(shape.padding) else (unpadded, window.reached_by(shape.kernel, shape.stride, shape.padding, shape.dilation))
+
+
 def _refuses(layer: Any, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
     if len(output) != 3:
         return f"pools an input of shape {tuple(inputs[0])}, expected (C, H, W)"
@@ -172,6 +180,7 @@ register(
         _linear,
         _rounding,
         refine=_refine,
+        local=_local,
         refuses=_refuses,
     )
 )

@@ -18,6 +18,7 @@ from neurocert.certify.bounds.registry import Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.lines import Lines
 from neurocert.certify.bounds.relaxations.smooth import Curve, Piece, curve, extremes, smooth_lines
 from neurocert.certify.bounds.rules.activation import along_lines
+from neurocert.certify.bounds.window import by_element
 from neurocert.certify.errors import NumericalFailure
 
 SILU_TURN = 2.3993572805154677
@@ -68,7 +69,11 @@ def _register_smooth(layers: tuple[Any, ...], describe: Callable[[Any], Smooth],
         return (inputs[0].lower < inputs[0].upper,)
 
     given = {} if refuses is None else {"refuses": refuses}
-    register(Rule(layers, STATEMENT, source, interval, relax, along_lines, rounding, refine=refine, mixes=True, **given, **more))
+    register(
+        Rule(
+            layers, STATEMENT, source, interval, relax, along_lines, rounding, refine=refine, mixes=True, local=by_element, **given, **more
+        )
+    )
 
 
 def _at_least_one(x: Interval, result: Tensor) -> Tensor:

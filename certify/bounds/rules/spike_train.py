@@ -13,6 +13,7 @@ from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Ru
 from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.bounds.relaxations.spike_train import Pieces, patterns, pieces, step_envelope
 from neurocert.certify.bounds.spike_train import SpikeTrain
+from neurocert.certify.bounds.window import by_element
 
 
 @dataclass(frozen=True)
@@ -105,5 +106,6 @@ register(
         _rounding,
         refine=_refine,
         mixes=True,
+        local=by_element,
     )
 )

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from neurocert.certify.bounds.arithmetic import FLOAT32, REAL, Arithmetic
+from neurocert.certify.bounds.backward import InputSet
 from neurocert.certify.bounds.graph import capture
 from neurocert.certify.bounds.passes import collapse_static_currents, merge_equal_nodes, simplify
-from neurocert.certify.bounds.propagation import InputSet, Propagation
+from neurocert.certify.bounds.propagation import Propagation
 from neurocert.certify.bounds.relaxations.spike_train import Pattern, PotentialError, patterns
 from neurocert.certify.bounds.spike_train import SpikeTrain
 from neurocert.models.layers.lif import LIF, Fire

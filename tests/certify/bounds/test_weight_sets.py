@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from neurocert import certify
+from neurocert.certify.bounds.backward import InputSet
 from neurocert.certify.bounds.graph import capture
 from neurocert.certify.bounds.passes import simplify
-from neurocert.certify.bounds.propagation import InputSet, Propagation
+from neurocert.certify.bounds.propagation import Propagation
 from neurocert.certify.bounds.uncertain import Uncertain
 from neurocert.certify.bounds.weights import with_uncertain_weights
 from neurocert.certify.errors import InputError, UnsupportedLayer

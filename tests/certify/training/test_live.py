@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from neurocert.certify.bounds.arithmetic import REAL
+from neurocert.certify.bounds.backward import InputSet
 from neurocert.certify.bounds.graph import capture
 from neurocert.certify.bounds.interval import Interval
-from neurocert.certify.bounds.propagation import InputSet, Propagation
+from neurocert.certify.bounds.propagation import Propagation
 from neurocert.certify.bounds.registry import rule_for
 from neurocert.certify.errors import UnsupportedLayer
 from neurocert.certify.training.layers import evaluate, fire_bounds, interval, with_statistics_of

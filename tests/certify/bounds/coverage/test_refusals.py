@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurocert.certify.bounds.arithmetic import FLOAT32
+from neurocert.certify.bounds.backward import InputSet
 from neurocert.certify.bounds.graph import capture
-from neurocert.certify.bounds.propagation import InputSet, Propagation
+from neurocert.certify.bounds.propagation import Propagation
 from neurocert.certify.errors import InputError, NumericalFailure, UnsupportedLayer
 from neurocert.perturbations.balls import LinfBall
 
