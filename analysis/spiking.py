@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from neurocert.models.errors import InputError
 
+ENCODER = "encoder"
+"""The name under which a network holds what turns its input into spikes."""
+
 
 @dataclass(frozen=True)
 class Activity:
@@ -52,6 +55,8 @@ class Activity:
 def activity(network: nn.Module, inputs: Tensor) -> tuple[Activity, ...]:
     """The activity of every layer of spiking or clipping neurons that a forward pass on ``inputs`` reaches, in the network's order.
 
+    What an ``encoder`` of the network fires is its input, and not counted.
+
     Args:
         network: in evaluation mode.
         inputs: (B, *shape), at least one sample.
@@ -66,7 +71,7 @@ def activity(network: nn.Module, inputs: Tensor) -> tuple[Activity, ...]:
         raise InputError("network is in training mode, expected evaluation mode", "call network.eval() first")
     if len(inputs) == 0:
         raise InputError("inputs hold no sample, expected at least one")
-    counts = {name: _Count() for name, module in network.named_modules() if _fires(module)}
+    counts = {name: _Count() for name, module in network.named_modules() if _fires(module) and ENCODER not in name.split(".")}
     with torch.no_grad(), ExitStack() as hooks:
         for name, count in counts.items():
             hooks.enter_context(network.get_submodule(name).register_forward_hook(partial(_record, count)))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 import pytest
@@ -61,6 +62,11 @@ def test_a_clip_stands_for_a_rate() -> None:
     network[0].weight.data = torch.tensor([[1.0, 0.0], [0.0, -1.0]])
     (found,) = activity(network, torch.tensor([[0.5, 1.0], [3.0, -0.25]]))
     assert (found.layer, found.rates, found.active_ratios, found.raster) == ("1", (0.75, 0.125), (0.75,), ((0, 0),))
+
+
+def test_what_an_encoder_fires_is_no_activity() -> None:
+    network = nn.Sequential(OrderedDict(encoder=nn.Hardtanh(0.0, 1.0), neurons=nn.Hardtanh(0.0, 1.0))).eval()
+    assert [layer.layer for layer in activity(network, torch.ones(1, 2))] == ["neurons"]
 
 
 def test_a_static_network_has_no_activity(samples: Samples, small_flex: MakeFlex) -> None:

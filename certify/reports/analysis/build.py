@@ -122,8 +122,10 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation | Absent:
 
 
 def spiking_section(layers: Sequence[Activity]) -> Spikes:
-    """Histograms and thinned rasters of each layer."""
-    return Spikes(layers=tuple(map(_layer, layers)), active_ratios=tuple(map(_unit, total_active_ratios(layers))))
+    """Histograms and thinned rasters of each layer, and the active ratios of all that take part in every step."""
+    steps = max(len(layer.active_ratios) for layer in layers)
+    together = total_active_ratios([layer for layer in layers if len(layer.active_ratios) == steps])
+    return Spikes(layers=tuple(map(_layer, layers)), active_ratios=tuple(map(_unit, together)))
 
 
 def _layer(found: Activity) -> Layer:

@@ -248,7 +248,7 @@ def over_rates(traces: list[Figure]) -> Figure:
 
 def raster(layers: Sequence[Layer]) -> Figure:
     """Who fires when, on one sample: neurons from the first layer at the bottom to the last at the top, steps to the right."""
-    steps = len(layers[0].active_ratios)
+    steps = max(len(layer.active_ratios) for layer in layers)
     rows: list[list[int | None]] = []
     middles = []
     for position, layer in enumerate(layers):
@@ -273,7 +273,7 @@ def temporal_sparsity(spikes: Spikes) -> Figure:
     """Share of active neurons at each step, of each layer and of all together."""
     steps = list(range(1, len(spikes.active_ratios) + 1))
     traces = [
-        plain(layer.layer, colour(position), steps, [100 * ratio for ratio in layer.active_ratios])
+        plain(layer.layer, colour(position), steps[: len(layer.active_ratios)], [100 * ratio for ratio in layer.active_ratios])
         for position, layer in enumerate(spikes.layers)
     ]
     total = plain("all neurons", INK, steps, [100 * ratio for ratio in spikes.active_ratios])

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from neurocert.analysis.routing import LayerRouting
 from neurocert.analysis.spiking import Activity
 from neurocert.certify.reports.analysis.build import correlation, epoch_means, routing_section, spiking_section, training_section
+from neurocert.certify.reports.analysis.figures import raster
 from neurocert.certify.reports.analysis.schema import Absent, Correlation, Training
 
 
@@ -54,11 +55,19 @@ def test_masks_that_never_move_have_no_correlation() -> None:
 
 def test_rates_are_counted_and_rasters_thinned() -> None:
     rates = tuple(neuron / 499 for neuron in range(500))
-    raster = tuple((step, neuron) for step in range(2) for neuron in range(0, 500, 5))
-    section = spiking_section([Activity("neurons.0", (500,), rates, (0.2, 0.2), raster)])
+    fired = tuple((step, neuron) for step in range(2) for neuron in range(0, 500, 5))
+    section = spiking_section([Activity("neurons.0", (500,), rates, (0.2, 0.2), fired)])
     (found,) = section.layers
     assert found.rate_counts == (20,) * 25
     assert found.raster_neurons == tuple(range(0, 500, 3))
-    assert {(step, found.raster_neurons[row]) for step, row in found.raster} == {pair for pair in raster if pair[1] % 3 == 0}
+    assert {(step, found.raster_neurons[row]) for step, row in found.raster} == {pair for pair in fired if pair[1] % 3 == 0}
     assert section.active_ratios == (0.2, 0.2)
     assert found.mean_rate == pytest.approx(0.5)
+
+
+def test_a_layer_that_runs_once_is_left_out_of_the_ratios_of_all() -> None:
+    layers = [Activity("once", (1,), (1.0,), (1.0,), ()), Activity("always", (2,), (0.5, 0.0), (0.5, 0.25), ((1, 0),))]
+    section = spiking_section(layers)
+    assert [layer.layer for layer in section.layers] == ["once", "always"]
+    assert section.active_ratios == (0.5, 0.25)
+    assert [len(row) for row in raster(section.layers)["data"][0]["z"]] == [2, 2, 2]
