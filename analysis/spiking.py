@@ -1,126 +1,92 @@
-"""What a spiking network's neurons do: firing rates, rasters, and how much of a layer is active at each step."""
+"""What the neurons of a spiking network do: firing rates, rasters, and how many are active over time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from neurocert.models.errors import InputError
+from neurocert.models.layers.lif import LIF
+from neurocert.models.networks.layered import Layered
 
-ENCODER = "encoder"
-"""The name under which a network holds what turns its input into spikes."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Activity:
-    """The spikes of one layer over one presentation, T steps long.
-
-    A clip's output in [0, 1] stands for a rate: it counts as that many spikes, and as active above 0.
+    """The output of one layer of neurons at every step of one forward pass.
 
     Attributes:
-        layer: path of the neurons in the network.
-        shape: of the layer, without the batch; its neurons are numbered in row-major order.
-        rates: for each neuron, its spikes per step, averaged over steps and samples; in [0, 1].
-        active_ratios: for each step, the share of (sample, neuron) pairs that are active.
-        raster: (step, neuron) of every activity on the first sample.
+        layer: the layer's path in the network.
+        outputs: (T, B, *shape); zeros and ones where neurons spike, values in [0, 1] where they are clips. T is 1 where the
+            network computes one pass for all of its steps (neurons without a membrane under direct encoding).
     """
 
     layer: str
-    shape: tuple[int, ...]
-    rates: tuple[float, ...]
-    active_ratios: tuple[float, ...]
-    raster: tuple[tuple[int, int], ...]
+    outputs: Tensor
 
     @property
-    def neurons(self) -> int:
-        return len(self.rates)
+    def firing_rates(self) -> Tensor:
+        """Mean output of each neuron over steps and samples, (*shape); for spikes, the share of steps in which it fires."""
+        return self.outputs.mean((0, 1))
 
     @property
-    def mean_rate(self) -> float:
-        """Spikes per neuron and step."""
-        return sum(self.rates) / len(self.rates)
+    def active_ratio(self) -> Tensor:
+        """Share of neurons, over all samples, whose output is not 0, at each step: (T,)."""
+        return (self.outputs != 0).double().flatten(1).mean(1)
 
     @property
-    def silent(self) -> float:
-        """Share of neurons that no sample makes fire."""
-        return sum(rate == 0.0 for rate in self.rates) / len(self.rates)
+    def sparsity(self) -> Tensor:
+        """1 - ``active_ratio``."""
+        return 1.0 - self.active_ratio
+
+    def raster(self, sample: int = 0) -> tuple[Tensor, Tensor]:
+        """(steps, neurons) of one sample's outputs that are not 0, by step and then by the neuron's flat index; int64.
+
+        Raises:
+            InputError: no such sample.
+        """
+        if not 0 <= sample < self.outputs.shape[1]:
+            raise InputError(f"sample is {sample}, expected 0..{self.outputs.shape[1] - 1}")
+        steps, neurons = self.outputs[:, sample].flatten(1).nonzero(as_tuple=True)
+        return steps, neurons
 
 
-def activity(network: nn.Module, inputs: Tensor) -> tuple[Activity, ...]:
-    """The activity of every layer of spiking or clipping neurons that a forward pass on ``inputs`` reaches, in the network's order.
-
-    What an ``encoder`` of the network fires is its input, and not counted.
+def record(network: nn.Module, inputs: Tensor) -> tuple[Activity, ...]:
+    """The activity of every layer of spiking or clipping neurons in one forward pass on ``inputs``, in the network's order.
 
     Args:
         network: in evaluation mode.
         inputs: (B, *shape), at least one sample.
 
-    Returns:
-        Nothing for a network without such neurons.
-
     Raises:
-        InputError: training mode, or no sample.
+        InputError: a network in training mode or without such neurons, or no sample.
     """
     if any(module.training for module in network.modules()):
         raise InputError("network is in training mode, expected evaluation mode", "call network.eval() first")
     if len(inputs) == 0:
         raise InputError("inputs hold no sample, expected at least one")
-    counts = {name: _Count() for name, module in network.named_modules() if _fires(module) and ENCODER not in name.split(".")}
+    layers = _neurons(network)
+    if not layers:
+        raise InputError("network has no spiking or clipping neurons, so there is no activity to record")
+    outputs: dict[str, list[Tensor]] = {name: [] for name in layers}
     with torch.no_grad(), ExitStack() as hooks:
-        for name, count in counts.items():
-            hooks.enter_context(network.get_submodule(name).register_forward_hook(partial(_record, count)))
+        for name, layer in layers.items():
+
+            def note(layer: nn.Module, arguments: object, output: Tensor | tuple[Tensor, Tensor], name: str = name) -> None:
+                outputs[name].append(output[1] if isinstance(output, tuple) else output)
+
+            hooks.enter_context(layer.register_forward_hook(note))
         network(inputs)
-    return tuple(count.activity(name.removesuffix(".fire")) for name, count in counts.items() if count.active)
+    return tuple(Activity(name, torch.stack(seen)) for name, seen in outputs.items() if seen)
 
 
-def total_active_ratios(layers: Sequence[Activity]) -> tuple[float, ...]:
-    """For each step, the share of all neurons of ``layers`` that fire. Temporal sparsity is 1 minus that.
-
-    Raises:
-        InputError: no layer, or layers with different numbers of steps.
-    """
-    lengths = {len(layer.active_ratios) for layer in layers}
-    if len(lengths) != 1:
-        raise InputError(f"layers: got {len(layers)} with {sorted(lengths)} steps, expected at least one, and the same number for all")
-    neurons = sum(layer.neurons for layer in layers)
-    steps = zip(*(layer.active_ratios for layer in layers), strict=True)
-    return tuple(sum(ratio * layer.neurons for ratio, layer in zip(step, layers, strict=True)) / neurons for step in steps)
-
-
-@dataclass
-class _Count:
-    """Sums over the calls of one layer; whole spike trains of a large network would not fit."""
-
-    total: Tensor | None = None
-    active: list[float] = field(default_factory=list)
-    first: list[Tensor] = field(default_factory=list)
-
-    def add(self, spikes: Tensor) -> None:
-        mean = spikes.double().mean(0)
-        self.total = mean if self.total is None else self.total + mean
-        self.active.append(float((spikes > 0).double().mean()))
-        self.first.append(spikes[0].flatten().nonzero()[:, 0].cpu())
-
-    def activity(self, layer: str) -> Activity:
-        assert self.total is not None
-        rates = (self.total / len(self.active)).flatten().tolist()
-        raster = tuple((step, neuron) for step, neurons in enumerate(self.first) for neuron in neurons.tolist())
-        return Activity(layer, tuple(self.total.shape), tuple(rates), tuple(self.active), raster)
-
-
-def _fires(module: nn.Module) -> bool:
-    """Whether a layer's output is spikes (it compares a potential with its threshold) or the clip that stands for a rate."""
-    if isinstance(module, nn.Hardtanh):
-        return (module.min_val, module.max_val) == (0.0, 1.0)
-    return hasattr(module, "threshold") and hasattr(module, "comparison")
-
-
-def _record(count: _Count, layer: nn.Module, arguments: tuple[Tensor, ...], output: Any) -> None:
-    """A hook that runs after each step of ``layer``, whose spikes are its output, or the last part of it."""
-    count.add(output if isinstance(output, Tensor) else output[-1])
+def _neurons(network: nn.Module) -> dict[str, nn.Module]:
+    """Layers of neurons by path."""
+    found: dict[str, nn.Module] = {name: module for name, module in network.named_modules() if isinstance(module, LIF)}
+    for prefix, module in network.named_modules():
+        if isinstance(module, Layered):
+            own = ((f"{prefix}.neurons.{i}".lstrip("."), neuron) for i, neuron in enumerate(module.neurons))
+            found |= {name: neuron for name, neuron in own if isinstance(neuron, nn.Hardtanh)}
+    return found

@@ -14,7 +14,7 @@ from neurocert.analysis.hessian import FlatLoss, Hessian
 from neurocert.analysis.loss_landscape import along, landscape, random_direction
 from neurocert.analysis.routing import routing
 from neurocert.analysis.spectrum import Krylov, random_runs, trace
-from neurocert.analysis.spiking import activity
+from neurocert.analysis.spiking import record
 from neurocert.certify.errors import ConfigError
 from neurocert.certify.reports import parts
 from neurocert.certify.reports.analysis import build
@@ -25,6 +25,7 @@ from neurocert.certify.runner import chosen_indices
 from neurocert.models.checkpoints import Checkpoint, load
 from neurocert.models.data.samples import Samples, require_fit
 from neurocert.models.data.source import load_samples
+from neurocert.models.errors import InputError
 from neurocert.models.networks.classifier import Classifier
 from neurocert.perturbations.attacks import Attack, attack
 from neurocert.perturbations.attacks.gradient import margins
@@ -155,5 +156,7 @@ def _masks(subject: _Subject, training: Training | Absent) -> Masks | Absent:
 
 def _spikes(subject: _Subject) -> Spikes | Absent:
     subject.progress("spikes", 0, 1)
-    layers = activity(subject.network, subject.samples.inputs)
-    return build.spiking_section(layers) if layers else Absent(absent="The network has no spiking neurons")
+    try:
+        return build.spiking_section(record(subject.network, subject.samples.inputs))
+    except InputError as error:  # no such neurons
+        return Absent(absent=str(error))

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+import torch
+
 from neurocert.analysis.attack_curves import AttackCurve
 from neurocert.analysis.correlation import pearson
 from neurocert.analysis.hessian import Hessian
 from neurocert.analysis.loss_landscape import Landscape
 from neurocert.analysis.routing import LayerRouting
 from neurocert.analysis.spectrum import Eigenvalue, Estimate, Krylov, density, least, top
-from neurocert.analysis.spiking import Activity, total_active_ratios
+from neurocert.analysis.spiking import Activity
 from neurocert.certify.reports.analysis.schema import (
     Absent,
     Attacks,
@@ -123,26 +125,26 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation | Absent:
 
 def spiking_section(layers: Sequence[Activity]) -> Spikes:
     """Histograms and thinned rasters of each layer, and the active ratios of all that take part in every step."""
-    steps = max(len(layer.active_ratios) for layer in layers)
-    together = total_active_ratios([layer for layer in layers if len(layer.active_ratios) == steps])
-    return Spikes(layers=tuple(map(_layer, layers)), active_ratios=tuple(map(_unit, together)))
+    steps = max(len(layer.outputs) for layer in layers)
+    always = [layer.outputs.flatten(1) for layer in layers if len(layer.outputs) == steps]
+    active = torch.cat([(outputs != 0).double() for outputs in always], dim=1).mean(1)
+    return Spikes(layers=tuple(map(_layer, layers)), active_ratios=tuple(active.tolist()))
 
 
 def _layer(found: Activity) -> Layer:
-    counts = [0] * RATE_BINS
-    for rate in found.rates:
-        counts[min(int(rate * RATE_BINS), RATE_BINS - 1)] += 1
-    stride = math.ceil(found.neurons / RASTER_NEURONS)
-    shown = tuple(range(0, found.neurons, stride))
+    rates = found.firing_rates.double().flatten()
+    counts = torch.histc(rates, RATE_BINS, min=0.0, max=1.0)
+    stride = math.ceil(len(rates) / RASTER_NEURONS)
+    spikes = zip(*(part.tolist() for part in found.raster()), strict=True)
     return Layer(
         layer=found.layer,
-        neurons=found.neurons,
-        mean_rate=_unit(found.mean_rate),
-        silent=found.silent,
-        rate_counts=tuple(counts),
-        active_ratios=tuple(map(_unit, found.active_ratios)),
-        raster_neurons=shown,
-        raster=tuple((step, neuron // stride) for step, neuron in found.raster if neuron % stride == 0),
+        neurons=len(rates),
+        mean_rate=_unit(float(rates.mean())),
+        silent=float((rates == 0).double().mean()),
+        rate_counts=tuple(int(count) for count in counts.tolist()),
+        active_ratios=tuple(found.active_ratio.tolist()),
+        raster_neurons=tuple(range(0, len(rates), stride)),
+        raster=tuple((step, neuron // stride) for step, neuron in spikes if neuron % stride == 0),
     )
 
 

@@ -189,9 +189,11 @@ class Masks(Strict):
 
 
 class Layer(Strict):
-    """See ``Activity`` of ``neurocert.analysis.spiking``.
+    """See ``Activity`` of ``neurocert.analysis.spiking``; a clip's output counts as that many spikes.
 
     Attributes:
+        mean_rate: spikes per neuron and step.
+        silent: share of neurons that no sample makes fire.
         rate_counts: histogram of the neurons' rates over equal bins of [0, 1].
         raster_neurons: those that the raster shows, evenly spaced over the layer.
         raster: (step, position in ``raster_neurons``) of each activity on the first sample.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from pydantic import BaseModel
 
 from neurocert.analysis.routing import LayerRouting
@@ -54,20 +55,21 @@ def test_masks_that_never_move_have_no_correlation() -> None:
 
 
 def test_rates_are_counted_and_rasters_thinned() -> None:
-    rates = tuple(neuron / 499 for neuron in range(500))
-    fired = tuple((step, neuron) for step in range(2) for neuron in range(0, 500, 5))
-    section = spiking_section([Activity("neurons.0", (500,), rates, (0.2, 0.2), fired)])
+    """Of 500 neurons the first 100 fire at every step on both samples, the next 100 at one of two steps on the second."""
+    outputs = torch.zeros(2, 2, 500)
+    outputs[:, :, :100], outputs[1, 1, 100:200] = 1.0, 1.0
+    section = spiking_section([Activity("neurons.0", outputs)])
     (found,) = section.layers
-    assert found.rate_counts == (20,) * 25
+    assert found.rate_counts == (300, *[0] * 5, 100, *[0] * 17, 100)
+    assert (found.neurons, found.mean_rate, found.silent) == (500, 0.25, 0.6)
     assert found.raster_neurons == tuple(range(0, 500, 3))
-    assert {(step, found.raster_neurons[row]) for step, row in found.raster} == {pair for pair in fired if pair[1] % 3 == 0}
-    assert section.active_ratios == (0.2, 0.2)
-    assert found.mean_rate == pytest.approx(0.5)
+    assert {(step, found.raster_neurons[row]) for step, row in found.raster} == {(t, i) for t in range(2) for i in range(0, 100, 3)}
+    assert section.active_ratios == found.active_ratios == (0.2, 0.3)
 
 
 def test_a_layer_that_runs_once_is_left_out_of_the_ratios_of_all() -> None:
-    layers = [Activity("once", (1,), (1.0,), (1.0,), ()), Activity("always", (2,), (0.5, 0.0), (0.5, 0.25), ((1, 0),))]
+    layers = [Activity("once", torch.ones(1, 1, 1)), Activity("always", torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]]))]
     section = spiking_section(layers)
     assert [layer.layer for layer in section.layers] == ["once", "always"]
-    assert section.active_ratios == (0.5, 0.25)
+    assert section.active_ratios == (0.5, 0.0)
     assert [len(row) for row in raster(section.layers)["data"][0]["z"]] == [2, 2, 2]
