@@ -6,9 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neurocert.certify.analyser import analyse
     from neurocert.certify.api import attack, load, verify
     from neurocert.certify.certificate import Certificate, Verdict, Witness
     from neurocert.certify.config import RunConfig
+    from neurocert.certify.reports.analysis.config import AnalysisConfig
     from neurocert.certify.reports.schema import Report
     from neurocert.certify.runner import run
     from neurocert.certify.sensitivity import sensitivity_bounds
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from neurocert.perturbations.weights import WeightBox
 
 _HOMES = {
+    "AnalysisConfig": "neurocert.certify.reports.analysis.config",
     "Box": "neurocert.perturbations.boxes",
     "Certificate": "neurocert.certify.certificate",
     "Flips": "neurocert.perturbations.flips",
@@ -32,6 +35,7 @@ _HOMES = {
     "WeightBox": "neurocert.perturbations.weights",
     "WeightedLinfBall": "neurocert.perturbations.boxes",
     "Witness": "neurocert.certify.certificate",
+    "analyse": "neurocert.certify.analyser",
     "attack": "neurocert.certify.api",
     "load": "neurocert.certify.api",
     "run": "neurocert.certify.runner",
@@ -40,6 +44,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnalysisConfig",
     "Box",
     "Certificate",
     "Flips",
@@ -53,6 +58,7 @@ __all__ = [
     "WeightBox",
     "WeightedLinfBall",
     "Witness",
+    "analyse",
     "attack",
     "load",
     "run",

@@ -118,6 +118,27 @@ def _attack(
     raise typer.Exit(certify_all(configs, out, as_json=json))
 
 
+@app.command("analyse")
+def _analyse(
+    checkpoints: Checkpoints,
+    data: Data = "digits",
+    figures: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Sections or figures, such as hessian,rasters. Default: all that apply.")
+    ] = None,
+    epsilon: Annotated[str | None, typer.Option(help="Radii of the attack curves. Default: 0 to 0.3.")] = None,
+    norm: Norm = "linf",
+    attack: Attacks = "fgsm,pgd",
+    samples: Chosen = None,
+    out: Annotated[str, typer.Option(metavar="DIR", help="Where analysis.html and analysis.json go.")] = "certify-analysis",
+    json: AsJson = False,
+    seed: Annotated[int, typer.Option(help="Of attacks, directions and probes.")] = 0,
+) -> None:
+    """Draw attack curves, loss landscape, Hessian spectrum, routing and spikes; several checkpoints are compared."""
+    from neurocert.certify.cli.analysing import analyse_all, configurations
+
+    analyse_all(configurations(checkpoints, data, figures, epsilon, norm, attack, samples, seed), out, as_json=json)
+
+
 @app.command("demo")
 def _demo(out: Annotated[str, typer.Option(metavar="DIR", help="Where the report goes.")] = "certify-report") -> None:
     """Certify and attack two shipped checkpoints on handwritten digits, and write the report."""
