@@ -3,7 +3,7 @@
 from neurocert.perturbations.attacks.apgd import APGDCE, APGDDLR, APGDTargeted
 from neurocert.perturbations.attacks.estimated import SPGD
 from neurocert.perturbations.attacks.gradient import FGSM, PGD, Attack, AttackResult
-from neurocert.perturbations.attacks.square import Square
+from neurocert.perturbations.attacks.square import Refined, Square
 from neurocert.perturbations.attacks.suite import attack, attacks
 from neurocert.perturbations.attacks.surrogates import Surrogates
 
@@ -16,6 +16,7 @@ __all__ = [
     "APGDTargeted",
     "Attack",
     "AttackResult",
+    "Refined",
     "Square",
     "Surrogates",
     "attack",

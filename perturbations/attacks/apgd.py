@@ -42,8 +42,8 @@ class APGD(Attack):
         restarts: the first starts at the clean input, the others at random points; they only search what is not broken yet.
     """
 
-    steps: int = 50
-    restarts: int = 2
+    steps: int = 30
+    restarts: int = 3
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.restarts < 1:
@@ -149,40 +149,61 @@ def checkpoints(steps: int) -> tuple[int, ...]:
 
 def descend(worst: Worst, loss: Loss, start: Tensor, centre: Tensor, ball: Ball, steps: int) -> None:
     """Auto-PGD for all samples at once; every point that it visits is offered to ``worst``."""
-    halving = checkpoints(steps)
-    size = torch.full((len(centre),), 2 * ball.epsilon, dtype=centre.dtype)
-    before, here = start, start
-    value, gradient = _look(worst, loss, here)
-    best, best_value, best_gradient = here, value, gradient
-    paid, halved, value_then = torch.zeros_like(value), torch.zeros_like(value, dtype=torch.bool), value
-    last = 0
+    descent, last = _Descent(worst, loss, start, centre, ball), 0
     for step in range(1, steps + 1):
-        aim = ball.project(here + spread(size, here) * ball.step(gradient, 1.0), centre)
-        if step > 1:
-            aim = ball.project(here + MOMENTUM * (aim - here) + (1 - MOMENTUM) * (here - before), centre)
-        before, here, value_before = here, aim, value
-        value, gradient = _look(worst, loss, here)
-        paid += value < value_before
-        better = value < best_value
-        best_value = torch.where(better, value, best_value)
-        best, best_gradient = (torch.where(spread(better, here), a, b) for a, b in ((here, best), (gradient, best_gradient)))
-        if step in halving:
-            stuck = (paid < PAYING * (step - last)) | (~halved & (best_value >= value_then))
-            size = torch.where(stuck, size / 2, size)
-            here, gradient = (torch.where(spread(stuck, here), a, b) for a, b in ((best, here), (best_gradient, gradient)))
-            before, value = torch.where(spread(stuck, here), here, before), torch.where(stuck, best_value, value)
-            paid, halved, value_then, last = torch.zeros_like(paid), stuck, best_value, step
+        descent.step(1.0 if step == 1 else MOMENTUM)
+        if step in checkpoints(steps):
+            descent.halve(step - last)
+            last = step
 
 
-def _look(worst: Worst, loss: Loss, points: Tensor) -> tuple[Tensor, Tensor]:
-    """(loss, its gradient) at ``points``, which are offered on the way."""
-    values: list[Tensor] = []
+class _Descent:
+    """Where every sample's descent stands: its point, the one before, the best so far, and its own step size."""
 
-    def total(points: Tensor) -> Tensor:
-        logits = worst.network(points)
-        values.extend((margins(logits.detach(), worst.labels), loss(logits)))
-        return values[1].sum()
+    def __init__(self, worst: Worst, loss: Loss, start: Tensor, centre: Tensor, ball: Ball) -> None:
+        self.worst, self.loss, self.centre, self.ball = worst, loss, centre, ball
+        self.size = torch.full((len(centre),), 2 * ball.epsilon, dtype=centre.dtype)
+        self.before, self.here = start, start
+        self.value, self.gradient = self._look()
+        self.best, self.best_value, self.best_gradient = self.here, self.value, self.gradient
+        self.paid, self.halved = torch.zeros_like(self.value), torch.zeros_like(self.value, dtype=torch.bool)
+        self.value_at_checkpoint = self.value
 
-    gradient = gradient_of(total, points)
-    worst.keep(points, values[0])
-    return values[1].detach(), gradient
+    def step(self, weight: float) -> None:
+        """A step along the gradient, which has this weight beside the one before."""
+        here, value = self.here, self.value
+        aim = self.ball.project(here + spread(self.size, here) * self.ball.step(self.gradient, 1.0), self.centre)
+        mixed = here + weight * (aim - here) + (1 - weight) * (here - self.before)
+        self.before, self.here = here, self.ball.project(mixed, self.centre)
+        self.value, self.gradient = self._look()
+        self.paid += self.value < value
+        self._remember(self.value < self.best_value)
+
+    def halve(self, steps: int) -> None:
+        """Halves the step where the last ``steps`` seldom paid, or brought nothing at a step size that stayed; back to the best point."""
+        stuck = (self.paid < PAYING * steps) | (~self.halved & (self.best_value >= self.value_at_checkpoint))
+        there = spread(stuck, self.here)
+        self.size = torch.where(stuck, self.size / 2, self.size)
+        self.here, self.before = torch.where(there, self.best, self.here), torch.where(there, self.best, self.before)
+        self.value = torch.where(stuck, self.best_value, self.value)
+        self.gradient = torch.where(there, self.best_gradient, self.gradient)
+        self.paid, self.halved, self.value_at_checkpoint = torch.zeros_like(self.paid), stuck, self.best_value
+
+    def _remember(self, better: Tensor) -> None:
+        there = spread(better, self.here)
+        self.best = torch.where(there, self.here, self.best)
+        self.best_value = torch.where(better, self.value, self.best_value)
+        self.best_gradient = torch.where(there, self.gradient, self.best_gradient)
+
+    def _look(self) -> tuple[Tensor, Tensor]:
+        """(loss, its gradient) at the point, which is offered on the way."""
+        values: list[Tensor] = []
+
+        def total(points: Tensor) -> Tensor:
+            logits = self.worst.network(points)
+            values.extend((margins(logits.detach(), self.worst.labels), self.loss(logits)))
+            return values[1].sum()
+
+        gradient = gradient_of(total, self.here)
+        self.worst.keep(self.here, values[0])
+        return values[1].detach(), gradient

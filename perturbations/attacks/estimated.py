@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neurocert.models.errors import InputError
-from neurocert.perturbations.attacks.gradient import Attack, AttackResult, Worst, margins
+from neurocert.perturbations.attacks.gradient import Attack, AttackResult, Sight, Worst, margins
 from neurocert.perturbations.balls import Ball
 
 
@@ -33,7 +33,7 @@ class SPGD(Attack):
     reach: float = 0.5
     step_ratio: float = 0.5
     name: ClassVar[str] = "spgd"
-    gradient_free: ClassVar[bool] = True
+    sees: ClassVar[Sight] = "logits"
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.directions < 1 or not self.reach > 0 or not self.step_ratio > 0:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.nn import functional
 from neurocert.models.errors import InputError
 from neurocert.perturbations.balls import Ball
 
+Sight = Literal["gradients", "logits", "both"]
 DRAWS = 8
 """Over which the logits of a network that draws random numbers are averaged."""
 
@@ -45,8 +46,8 @@ class Attack(ABC):
     """A search over a perturbation set."""
 
     name: ClassVar[str]
-    gradient_free: ClassVar[bool] = False
-    """Whether it only looks at logits. A network on which such an attack does better hides its gradients."""
+    sees: ClassVar[Sight] = "gradients"
+    """What it goes by. A network on which logits alone lead further than gradients hides its gradients."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -148,14 +149,14 @@ class Expected(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         """Args: (B, *shape). Returns: (B, classes); the global generator is left as it was."""
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng():
             torch.manual_seed(0)
             return torch.stack([self.network(points) for _ in range(self.draws)]).mean(0)
 
 
 def steady(network: nn.Module, inputs: Tensor) -> nn.Module:
     """The network itself if it answers the same twice, else its expectation."""
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), torch.random.fork_rng():
         first, second = network(inputs[:1]), network(inputs[:1])
     return network if torch.equal(first.nan_to_num(), second.nan_to_num()) else Expected(network)
 

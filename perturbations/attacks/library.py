@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from neurocert.models.errors import InputError
-from neurocert.perturbations.attacks.gradient import Attack, AttackResult, Worst
+from neurocert.perturbations.attacks.gradient import Attack, AttackResult, Sight, Worst
 from neurocert.perturbations.balls import Ball
 
 PREFIX = "torchattacks:"
-GRADIENT_FREE = {"GN", "OnePixel", "Pixle", "SPSA", "Square", "VANILA"}
+LOGITS_ONLY = {"GN", "OnePixel", "Pixle", "SPSA", "Square", "VANILA"}
 NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 """Ours to theirs."""
 RADII = ("eps", "max_epsilon")
@@ -50,8 +50,8 @@ class LibraryAttack(Attack):
         return PREFIX + self.kind
 
     @property
-    def gradient_free(self) -> bool:  # type: ignore[override]
-        return self.kind in GRADIENT_FREE
+    def sees(self) -> Sight:  # type: ignore[override]
+        return "logits" if self.kind in LOGITS_ONLY else "both" if self.kind == "AutoAttack" else "gradients"
 
     def describe(self) -> str:
         return f"{self.kind} of torchattacks {self.version}, its own parameters at this radius, projected onto the set"
@@ -158,7 +158,7 @@ def _quiet(network: nn.Module, seed: int) -> Iterator[None]:
     """The library draws from global generators, prints, and leaves gradients on parameters; none of it outlives the block."""
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     state = np.random.get_state()  # noqa: NPY002  (the generator that the library uses)
-    with torch.random.fork_rng(devices=[]), redirect_stdout(StringIO()), torch.inference_mode(False), torch.enable_grad():
+    with torch.random.fork_rng(), redirect_stdout(StringIO()), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         np.random.seed(seed)  # noqa: NPY002
         try:

@@ -6,14 +6,14 @@ search", ECCV 2020, Algorithms 1 to 3; written from the paper.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from neurocert.models.errors import InputError
-from neurocert.perturbations.attacks.gradient import Attack, AttackResult, Worst, margins, spread
+from neurocert.perturbations.attacks.gradient import Attack, AttackResult, Sight, Worst, margins, spread
 from neurocert.perturbations.balls import Ball, L2Ball
 
 HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
@@ -37,7 +37,7 @@ class Square(Attack):
     queries: int = 1000
     area: float = 0.8
     name: ClassVar[str] = "square"
-    gradient_free: ClassVar[bool] = True
+    sees: ClassVar[Sight] = "logits"
 
     def __post_init__(self) -> None:
         if self.queries < 1 or not 0 < self.area <= 1:
@@ -47,25 +47,27 @@ class Square(Attack):
         return f"Square: random search over squares, {self.queries} queries, first area {self.area:g}; only logits are used"
 
     def search(self, network: nn.Module, inputs: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> AttackResult:
-        """What is broken is not searched further."""
         worst = Worst(network, inputs, labels)
-        start, step = (_tiles, _exchange) if isinstance(ball, L2Ball) else (_stripes, _corner)
-        centre = _images(inputs)
-        points = _inside(start(centre, ball, generator), inputs, ball)
-        here = worst.offer(points)
+        start = (_tiles if isinstance(ball, L2Ball) else _stripes)(_images(inputs), ball, generator)
+        self.continue_from(_inside(start, inputs, ball), worst, inputs, ball, generator)
+        return worst.result()
+
+    def continue_from(self, points: Tensor, worst: Worst, inputs: Tensor, ball: Ball, generator: torch.Generator) -> None:
+        """Searches from these points on; what is broken is not searched further."""
+        move = _exchange if isinstance(ball, L2Ball) else _corner
+        centre, here = _images(inputs), worst.offer(points)
         for query in range(1, self.queries):
             rows = ((here > 0) & (worst.margins > 0)).nonzero()[:, 0]
             if not len(rows):
                 break
             window = self._window(query, centre.shape)
-            moved = _inside(step(_images(points[rows]), centre[rows], ball, window, generator), inputs[rows], ball)
+            moved = _inside(move(_images(points[rows]), centre[rows], ball, window, generator), inputs[rows], ball)
             with torch.no_grad():
-                found = margins(worst.network(moved), labels[rows])
+                found = margins(worst.network(moved), worst.labels[rows])
             better = found <= here[rows]
             here = here.index_copy(0, rows, torch.where(better, found, here[rows]))
             points = points.index_copy(0, rows, torch.where(spread(better, moved), moved, points[rows]))
         worst.offer(points)
-        return worst.result()
 
     def _window(self, query: int, shape: torch.Size) -> tuple[int, int]:
         """(height, width) of the squares at this query; as wide as their area asks where the image is low."""
@@ -73,6 +75,30 @@ class Square(Attack):
         area = self.area / 2 ** sum(query > share * self.queries for share in HALVINGS) * height * width
         high = min(height, max(1, round(area**0.5)))
         return high, min(width, max(1, round(area / high)))
+
+
+@dataclass(frozen=True)
+class Refined(Attack):
+    """Another attack, and from the worst points that it found on a random search by small squares.
+
+    Attributes:
+        attack: what finds the first points.
+        search_on: what continues.
+    """
+
+    attack: Attack
+    search_on: Square = field(default_factory=lambda: Square(queries=500, area=0.03))
+    name: ClassVar[str] = "refined"
+    sees: ClassVar[Sight] = "both"
+
+    def describe(self) -> str:
+        return f"refined: {self.attack.describe()}; then from its worst points on {self.search_on.describe()}"
+
+    def search(self, network: nn.Module, inputs: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> AttackResult:
+        worst = Worst(network, inputs, labels)
+        found = self.attack.search(worst.network, inputs, labels, ball, generator)
+        self.search_on.continue_from(found.points, worst, inputs, ball, generator)
+        return worst.result()
 
 
 def _images(inputs: Tensor) -> Tensor:

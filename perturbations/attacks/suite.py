@@ -7,13 +7,23 @@ from neurocert.perturbations.attacks.apgd import APGDCE, APGDDLR, APGDTargeted
 from neurocert.perturbations.attacks.estimated import SPGD
 from neurocert.perturbations.attacks.gradient import FGSM, PGD, Attack
 from neurocert.perturbations.attacks.library import PREFIX, library_attack
-from neurocert.perturbations.attacks.square import Square
+from neurocert.perturbations.attacks.square import Refined, Square
 from neurocert.perturbations.attacks.surrogates import Surrogates
 
 
 def attacks() -> tuple[Attack, ...]:
     """Every attack of this package, with its default parameters."""
-    return (FGSM(), PGD(), SPGD(), APGDCE(), APGDDLR(), APGDTargeted(), Square(), Surrogates())
+    return (
+        FGSM(),
+        PGD(),
+        SPGD(),
+        APGDCE(),
+        APGDDLR(),
+        APGDTargeted(),
+        Square(),
+        Surrogates(),
+        Refined(Surrogates(PGD(steps=10, restarts=1))),
+    )
 
 
 def attack(name: str) -> Attack:

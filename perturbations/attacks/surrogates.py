@@ -41,7 +41,7 @@ class Surrogates(Attack):
         attack: what is repeated.
     """
 
-    attack: Attack = field(default_factory=lambda: PGD(steps=20, restarts=1))
+    attack: Attack = field(default_factory=lambda: PGD(steps=20, restarts=2))
     name: ClassVar[str] = "surrogates"
 
     def describe(self) -> str:
