@@ -29,7 +29,7 @@ NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 """Ours to theirs."""
 RADII = ("eps", "max_epsilon")
 """What their attacks call a radius."""
-FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
 """What their code raises on inputs that it does not expect."""
 
 
