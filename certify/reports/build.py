@@ -9,10 +9,12 @@ from importlib.metadata import version
 import torch
 
 from neurocert.analysis.routing import routing
+from neurocert.certify.campaign import masking
 from neurocert.certify.campaign.campaign import Outcome as Found
 from neurocert.certify.config import RunConfig
 from neurocert.certify.problem import Problem
 from neurocert.certify.reports import parts
+from neurocert.certify.reports.curves import Saturation, accuracy_curves, signs_of_masking
 from neurocert.certify.reports.schema import Report
 from neurocert.models.checkpoints import Checkpoint
 from neurocert.models.data.samples import Samples
@@ -34,6 +36,7 @@ def build_report(
     problem: Problem,
     attacks: tuple[Attack, ...],
     found: Sequence[Found],
+    saturation: masking.Saturation | None,
     seconds: float,
 ) -> Report:
     """The report of one run.
@@ -42,6 +45,7 @@ def build_report(
         data: the whole split.
         indices: which of its samples the problem holds, in order.
         found: the campaign's outcomes.
+        saturation: what attacks by gradients reach on the whole input range; None where it was not asked.
         seconds: of the whole run.
     """
     witnesses = {id(outcome.witness): outcome.witness for outcome in found if outcome.witness is not None}
@@ -49,19 +53,24 @@ def build_report(
     with_image = {outcome.sample for outcome in found if outcome.witness is not None}
     samples = _samples(problem, indices, with_image)
     outcomes = tuple(_outcome(outcome, indices, positions) for outcome in found)
+    run = tuple(parts.Attack(name=attack.name, description=attack.describe(), sees=attack.sees) for attack in attacks)
+    reached = None if saturation is None else Saturation(epsilon=saturation.epsilon, left=saturation.left, n=saturation.n)
     return Report(
         network=_network(checkpoint),
         data=parts.Data(name=config.data, noun=_noun(config.data), sha256=data.sha256, size=len(data)),
         perturbation=_perturbation(config, problem),
         arithmetic=parts.Arithmetic(name=problem.arithmetic.name, statement=problem.arithmetic.statement),
         methods=config.methods,
-        attacks=tuple(parts.Attack(name=attack.name, description=attack.describe()) for attack in attacks),
+        attacks=run,
         seed=config.seed,
         clean=parts.clean_share(samples),
         samples=samples,
         outcomes=outcomes,
         witnesses=tuple(parts.Witness(input=w.point.tolist(), margin=w.margin, predicted=w.predicted) for w in witnesses.values()),
         summaries=tuple(parts.summarise(outcomes, epsilon, config.methods) for epsilon in config.epsilons),
+        curves=accuracy_curves(outcomes, run, config.epsilons),
+        saturation=reached,
+        masking=signs_of_masking(outcomes, run, config.epsilons, reached),
         routing=_routing(checkpoint, problem),
         environment=_environment(),
         seconds=seconds,
