@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from neurocert.certify.errors import ConfigError
 
 NORMS = ("linf", "l2", "l1")
-SUITE = ("fgsm", "pgd", "spgd", "apgd-ce", "apgd-dlr", "apgd-t", "square", "surrogates", "refined")
+SUITE = "fgsm,pgd,spgd,apgd-ce,apgd-dlr,apgd-t,square,surrogates,refined"
 """What ``certify attack`` runs unless told otherwise."""
-GRID = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
+GRID = "0,0.02,0.05,0.1,0.15,0.2,0.25,0.3"
 """Its radii; [0, 0.3] is the range of the PlasticFlex thesis."""
 REQUIREMENT = re.compile(r"certified>=(?P<share>[0-9.eE+-]+)@(?P<epsilon>[0-9.eE+-]+)")
 

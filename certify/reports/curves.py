@@ -87,16 +87,18 @@ def _broken(outcome: Outcome, names: Sequence[str]) -> bool:
 
 
 def _stronger(name: str, gradients: list[str], outcomes: Sequence[Outcome], epsilons: Sequence[float]) -> str:
-    """What to say where an attack by logits alone breaks more than all attacks by gradients together."""
-    for epsilon in epsilons:
-        here = [outcome for outcome in outcomes if outcome.epsilon == epsilon]
-        by_logits, by_gradients = (sum(_broken(outcome, names) for outcome in here) for names in ([name], gradients))
-        if by_logits > by_gradients:
-            return (
-                f"{name}, which sees logits alone, breaks {by_logits} of {len(here)} at epsilon {epsilon:g}, "
-                f"all attacks by gradients ({', '.join(gradients)}) together {by_gradients}"
-            )
-    return ""
+    """What to say where an attack by logits alone breaks more than all attacks by gradients together, at the worst radius."""
+    counts = [_counts(name, gradients, [outcome for outcome in outcomes if outcome.epsilon == epsilon]) for epsilon in epsilons]
+    (by_logits, by_gradients, n), epsilon = max(zip(counts, epsilons, strict=True), key=lambda pair: pair[0][0] - pair[0][1])
+    if by_logits <= by_gradients:
+        return ""
+    together = f"all attacks by gradients ({', '.join(gradients)}) together {by_gradients}"
+    return f"{name}, which sees logits alone, breaks {by_logits} of {n} at epsilon {epsilon:g}, {together}"
+
+
+def _counts(name: str, gradients: list[str], outcomes: Sequence[Outcome]) -> tuple[int, int, int]:
+    """Samples broken by this attack, by any of those that go by gradients, and all."""
+    return sum(_broken(o, [name]) for o in outcomes), sum(_broken(o, gradients) for o in outcomes), len(outcomes)
 
 
 def _left_over(saturation: Saturation | None) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurocert.models.errors import InputError
-from neurocert.perturbations.attacks.gradient import Attack, AttackResult, Worst, gradient_of, margins, spread
+from neurocert.perturbations.attacks.gradient import Attack, AttackResult, Worst, downward, gradient_of, margins, spread
 from neurocert.perturbations.balls import Ball
 
 MOMENTUM = 0.75
@@ -172,7 +172,7 @@ class _Descent:
     def step(self, weight: float) -> None:
         """A step along the gradient, which has this weight beside the one before."""
         here, value = self.here, self.value
-        aim = self.ball.project(here + spread(self.size, here) * self.ball.step(self.gradient, 1.0), self.centre)
+        aim = self.ball.project(here + spread(self.size, here) * downward(self.gradient, here, self.ball, 1.0), self.centre)
         mixed = here + weight * (aim - here) + (1 - weight) * (here - self.before)
         self.before, self.here = here, self.ball.project(mixed, self.centre)
         self.value, self.gradient = self._look()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neurocert.models.errors import InputError
-from neurocert.perturbations.attacks.gradient import Attack, AttackResult, Sight, Worst, margins
+from neurocert.perturbations.attacks.gradient import Attack, AttackResult, Sight, Worst, downward, margins
 from neurocert.perturbations.balls import Ball
 
 
@@ -52,7 +52,7 @@ class SPGD(Attack):
         for step in range(self.steps):
             size = ball.epsilon * self.step_ratio * (1 - 0.9 * step / max(1, self.steps - 1))
             gradient = self._estimate(worst.network, points, labels, ball, generator)
-            points = ball.project(points + ball.step(gradient, size), inputs)
+            points = ball.project(points + downward(gradient, points, ball, size), inputs)
             worst.offer(points)
         return worst.result()
 

@@ -73,7 +73,7 @@ class FGSM(Attack):
     def search(self, network: nn.Module, inputs: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> AttackResult:
         worst = Worst(network, inputs, labels)
         gradient = gradient_of(lambda points: -functional.cross_entropy(worst.network(points), labels, reduction="sum"), inputs)
-        worst.offer(ball.project(inputs + ball.step(gradient, ball.epsilon), inputs))
+        worst.offer(ball.project(inputs + downward(gradient, inputs, ball, ball.epsilon), inputs))
         return worst.result()
 
 
@@ -110,7 +110,7 @@ class PGD(Attack):
             points = inputs if restart == 0 else ball.sample(inputs, generator)
             for step in range(self.steps):
                 size = ball.epsilon * self.step_ratio * (1 - 0.9 * step / max(1, self.steps - 1))
-                points = ball.project(points + ball.step(worst.gradient(points), size), inputs)
+                points = ball.project(points + downward(worst.gradient(points), points, ball, size), inputs)
                 worst.offer(points)
         return worst.result()
 
@@ -130,6 +130,12 @@ def gradient_of(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
         value = function(points)
         gradient = torch.autograd.grad(value, points, allow_unused=True)[0] if value.requires_grad else None
     return torch.zeros_like(points) if gradient is None else gradient
+
+
+def downward(gradient: Tensor, points: Tensor, ball: Ball, size: float) -> Tensor:
+    """The ball's step of this size, spent on no element that would leave the input range."""
+    leaves = ((points <= ball.low) & (gradient > 0)) | ((points >= ball.high) & (gradient < 0))
+    return ball.step(gradient.masked_fill(leaves, 0.0), size)
 
 
 def spread(per_sample: Tensor, like: Tensor) -> Tensor:
