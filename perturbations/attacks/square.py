@@ -87,7 +87,7 @@ class Refined(Attack):
     """
 
     attack: Attack
-    search_on: Square = field(default_factory=lambda: Square(queries=500, area=0.03))
+    search_on: Square = field(default_factory=lambda: Square(queries=1500, area=0.03))
     name: ClassVar[str] = "refined"
     sees: ClassVar[Sight] = "both"
 

@@ -21,18 +21,13 @@ def exponential(distance: Tensor) -> Tensor:
     return torch.exp(-distance.abs())
 
 
-def straight_through(distance: Tensor) -> Tensor:
-    """1 everywhere."""
-    return torch.ones_like(distance)
-
-
 SHAPES: dict[str, Derivative] = {**SURROGATES, "exponential": exponential}
-WIDTHS = (0.25, 1.0, 4.0)
+WIDTHS = (0.2, 0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
 class Surrogates(Attack):
-    """An attack repeated with every surrogate shape at every width, and straight through; each searches what is not broken yet.
+    """An attack repeated with every surrogate shape at every width; each searches what is not broken yet.
 
     At width w a shape d(x) becomes d(x / w) / w: narrow ones follow the neurons next to their threshold, wide ones all.
     A network without spikes is attacked once.
@@ -41,16 +36,18 @@ class Surrogates(Attack):
         attack: what is repeated.
     """
 
-    attack: Attack = field(default_factory=lambda: PGD(steps=20, restarts=2))
+    attack: Attack = field(default_factory=lambda: PGD(steps=20, restarts=3))
     name: ClassVar[str] = "surrogates"
 
     def describe(self) -> str:
         shapes, widths = ", ".join(SHAPES), ", ".join(f"{width:g}" for width in WIDTHS)
-        return f"through each spike surrogate ({shapes}; widths {widths}; straight-through): {self.attack.describe()}"
+        return f"through each spike surrogate ({shapes}; widths {widths}): {self.attack.describe()}"
 
     def search(self, network: nn.Module, inputs: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> AttackResult:
         worst = Worst(network, inputs, labels)
-        for derivative in derivatives() if spikes(network, inputs) else (straight_through,):
+        if not spikes(worst.network, inputs):
+            return self.attack.search(worst.network, inputs, labels, ball, generator)
+        for derivative in derivatives():
             rows = worst.unbroken()
             if not len(rows):
                 break
@@ -61,10 +58,9 @@ class Surrogates(Attack):
 
 
 def derivatives() -> Iterator[Derivative]:
-    """Every shape at every width, then straight through."""
+    """Every shape at every width."""
     for shape, width in product(SHAPES.values(), WIDTHS):
         yield partial(_widened, shape=shape, width=width)
-    yield straight_through
 
 
 def _widened(distance: Tensor, shape: Derivative, width: float) -> Tensor:
