@@ -34,7 +34,7 @@ def attack(network: nn.Module, inputs: Tensor, labels: Tensor, perturbation: Bal
         inputs: (B, *shape), in the network's dtype and input range.
         labels: (B,) integers.
         perturbation: such as ``LinfBall(0.01)``; clipped to the network's input range if it declares one.
-        name: "fgsm" or "pgd".
+        name: one of ``certify ls attacks``, or "torchattacks:NAME".
         seed: of the random starts.
 
     Raises:

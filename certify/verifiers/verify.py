@@ -98,9 +98,12 @@ def search_weights(problem: Problem, index: int, seed: int) -> tuple[float | Non
 
 
 def search(problem: Problem, attack: Attack, samples: list[int], seed: int) -> AttackResult:
-    """Attacks the samples ``samples`` of a problem."""
+    """Attacks the samples ``samples`` of a problem. A set without extent holds nothing but the inputs."""
     generator = torch.Generator().manual_seed(seed)
-    return attack.search(problem.network, problem.inputs[samples], problem.labels[samples], problem.ball, generator)
+    inputs, labels = problem.inputs[samples], problem.labels[samples]
+    if problem.ball.epsilon == 0:
+        return AttackResult(inputs, margins(problem.logits(inputs), labels))
+    return attack.search(problem.network, inputs, labels, problem.ball, generator)
 
 
 def replay(problem: Problem, index: int, point: Tensor) -> Witness | None:

@@ -6,7 +6,9 @@ They never enter a bound: every forward pass, and every certificate, uses the re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -44,6 +46,18 @@ SURROGATES: dict[str, Derivative] = {
     "ramp": ramp,
 }
 
+_INSTEAD: ContextVar[Derivative | None] = ContextVar("surrogate", default=None)
+
+
+@contextmanager
+def differentiated_by(derivative: Derivative) -> Iterator[None]:
+    """Inside the block every spike has this surrogate, whichever its layer names: an attack may try several on one network."""
+    token = _INSTEAD.set(derivative)
+    try:
+        yield
+    finally:
+        _INSTEAD.reset(token)
+
 
 class _Spike(torch.autograd.Function):
     @staticmethod
@@ -60,7 +74,7 @@ class _Spike(torch.autograd.Function):
 
 
 def spike(potential: Tensor, threshold: float | Tensor, comparison: Comparison, surrogate: str) -> Tensor:
-    """1 where ``potential comparison threshold``, else 0; the gradient is the named surrogate's.
+    """1 where ``potential comparison threshold``, else 0; the gradient is the named surrogate's, or that of ``differentiated_by``.
 
     Args:
         potential: membrane potential, any shape.
@@ -68,4 +82,5 @@ def spike(potential: Tensor, threshold: float | Tensor, comparison: Comparison, 
         comparison: ">" or ">=".
         surrogate: a key of ``SURROGATES``.
     """
-    return _Spike.apply(potential, threshold, comparison, SURROGATES[surrogate])  # type: ignore[return-value]
+    derivative = _INSTEAD.get() or SURROGATES[surrogate]
+    return _Spike.apply(potential, threshold, comparison, derivative)  # type: ignore[return-value]
