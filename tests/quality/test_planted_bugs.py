@@ -15,7 +15,7 @@ from torch.nn import functional
 from neurocert.certify.bounds import arithmetic, backward, compositions, propagation, registry
 from neurocert.certify.bounds.interval import Interval
 from neurocert.certify.bounds.relaxations import maximum, routing, spike_train
-from neurocert.certify.bounds.rules import affine, bilinear, lif, plastic_flex, pooling
+from neurocert.certify.bounds.rules import affine, bilinear, lif, plastic_flex
 from neurocert.certify.bounds.rules import spike_train as spike_train_rules
 from neurocert.certify.bounds.window import Window
 from neurocert.certify.errors import NumericalFailure
@@ -205,13 +205,13 @@ def first_piece_only(patch: Patch) -> None:
 
 def plane_too_low(patch: Patch) -> None:
     """Max pooling's upper plane without its offset."""
-    true = maximum.maximum_planes
+    true = maximum.Maximum.above
 
-    def wrong(lower: Tensor, upper: Tensor) -> Any:
-        below, above, offset = true(lower, upper)
-        return below, above, torch.zeros_like(offset)
+    def wrong(self: Any, mix: Tensor | None = None) -> Any:
+        weights, offset = true(self, mix)
+        return weights, torch.zeros_like(offset)
 
-    patch.setattr(pooling, "maximum_planes", wrong)
+    patch.setattr(maximum.Maximum, "above", wrong)
 
 
 def mask_at_the_centre(patch: Patch) -> None:

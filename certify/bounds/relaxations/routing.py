@@ -18,6 +18,7 @@ from torch import Tensor
 
 from neurocert.certify.bounds.arithmetic import FLOOR
 from neurocert.certify.bounds.interval import Interval
+from neurocert.certify.bounds.relaxations.lines import dot
 
 CACHED = 2**15
 """Elements of a feature map that are worked on at a time."""
@@ -293,11 +294,70 @@ class AnyRange(Range):
 
 
 @dataclass(frozen=True)
-class Planes:
-    """lower[0] C + lower[1] P + lower[2] <= y <= upper[0] C + upper[1] P + upper[2]."""
+class Plane:
+    """on_convolved C + on_pooled P + offset, (B, *shape) each."""
 
-    lower: tuple[Tensor, Tensor, Tensor]
-    upper: tuple[Tensor, Tensor, Tensor]
+    on_convolved: Tensor
+    on_pooled: Tensor
+    offset: Tensor
+
+
+@dataclass(frozen=True)
+class PlaneSide:
+    """Several planes on one side of y, and the best of them for C at its centre and P at l, at the centre, and at u.
+
+    Attributes:
+        planes: candidates, each entry (candidates, B, *shape).
+        convolved: C's centre; ``pooled``: P's bounds.
+        sign: 1 for planes below y, -1 above it.
+    """
+
+    planes: Plane
+    convolved: Tensor
+    pooled: Interval
+    sign: int
+
+    @cached_property
+    def at_lower(self) -> Plane:
+        return self._best(self.pooled.lower)
+
+    @cached_property
+    def at_centre(self) -> Plane:
+        return self._best(self.pooled.centre)
+
+    @cached_property
+    def at_upper(self) -> Plane:
+        return self._best(self.pooled.upper)
+
+    def mixed(self, mix: Tensor | None) -> Plane:
+        """The centre's plane, leaning towards the upper end's (mix > 0) or the lower end's (mix < 0), as ``lines.Side`` does."""
+        if mix is None:
+            return self.at_centre
+        up, down = mix.clamp(min=0.0), mix.clamp(max=0.0).neg()
+        shares = ((1.0 - up - down, self.at_centre), (up, self.at_upper), (down, self.at_lower))
+        return Plane(*(sum(share * getattr(plane, name) for share, plane in shares) for name in ("on_convolved", "on_pooled", "offset")))
+
+    def _best(self, point: Tensor) -> Plane:
+        given = self.planes
+        heights = self.sign * (given.on_convolved * self.convolved + given.on_pooled * point + given.offset)
+        best = heights.argmax(0, keepdim=True)
+        return Plane(*(entry.gather(0, best)[0] for entry in (given.on_convolved, given.on_pooled, given.offset)))
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Planes ``below`` and ``above`` y."""
+
+    below: PlaneSide
+    above: PlaneSide
+
+    def apply(self, a: Tensor, mix: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """A plane below sum a y: (coefficients on C, on P, constant (R, B)); a is (R, B or 1, *shape)."""
+        positive, negative = a.clamp(min=0), a.clamp(max=0)
+        below, above = self.below.mixed(mix), self.above.mixed(mix)
+        constant = dot(positive, below.offset) + dot(negative, above.offset)
+        on_convolved = positive * below.on_convolved + negative * above.on_convolved
+        return on_convolved, positive * below.on_pooled + negative * above.on_pooled, constant
 
 
 def fixed_bounds(mask: Tensor, convolved: Interval, pooled: Interval) -> tuple[Tensor, Tensor]:
@@ -307,11 +367,11 @@ def fixed_bounds(mask: Tensor, convolved: Interval, pooled: Interval) -> tuple[T
     return centre - radius, centre + radius
 
 
-def fixed_planes(mask: Tensor, batch: int) -> Planes:
+def fixed_planes(mask: Tensor, convolved: Interval, pooled: Interval) -> Planes:
     """y itself, for a constant mask (*shape)."""
-    alpha = mask.expand(batch, *mask.shape)
-    plane = (alpha, 1 - alpha, torch.zeros_like(alpha))
-    return Planes(plane, plane)
+    alpha = mask.expand(1, *convolved.lower.shape)
+    plane = Plane(alpha, 1 - alpha, torch.zeros_like(alpha))
+    return Planes(*(PlaneSide(plane, convolved.centre, pooled, sign) for sign in (1, -1)))
 
 
 def routing_bounds(mask: Mask, convolved: Interval, pooled: Interval) -> tuple[Tensor, Tensor]:
@@ -327,32 +387,22 @@ def routing_bounds(mask: Mask, convolved: Interval, pooled: Interval) -> tuple[T
 
 
 def routing_planes(mask: Mask, convolved: Interval, pooled: Interval) -> Planes:
-    """Of nine candidate slopes (the mask at three points, the secant in P at three values of C), the planes best at the centre."""
-    centre_c, centre_p, over = convolved.centre, pooled.centre, mask.over(pooled.lower, pooled.upper)
-    alphas = [mask(point) for point in (pooled.lower, centre_p, pooled.upper)]
-    betas = [_secant(mask, point, pooled) for point in (convolved.lower, centre_c, convolved.upper)]
-    lower, upper = [], []
+    """Nine candidates: the mask at three points, the secant in P at three values of C, and the offsets that make them planes."""
+    over = mask.over(pooled.lower, pooled.upper)
+    alphas = [mask(point) for point in (pooled.lower, pooled.centre, pooled.upper)]
+    betas = [_secant(mask, point, pooled) for point in (convolved.lower, convolved.centre, convolved.upper)]
+    below, above = [], []
     for beta in betas:
         extremes = [(over.least(end, beta), over.greatest(end, beta)) for end in (convolved.lower, convolved.upper)]
         for alpha in alphas:
             parts = [alpha * end for end in (convolved.lower, convolved.upper)]
-            below = torch.minimum(*(least - part for (least, _), part in zip(extremes, parts, strict=True)))
-            above = torch.maximum(*(greatest - part for (_, greatest), part in zip(extremes, parts, strict=True)))
-            level = alpha * centre_c + beta * centre_p
-            lower.append((alpha, beta, below, -(level + below)))
-            upper.append((alpha, beta, above, level + above))
-    return Planes(_least(lower), _least(upper))
+            below.append((alpha, beta, torch.minimum(*(least - part for (least, _), part in zip(extremes, parts, strict=True)))))
+            above.append((alpha, beta, torch.maximum(*(greatest - part for (_, greatest), part in zip(extremes, parts, strict=True)))))
+    sides = [Plane(*(torch.stack(entries) for entries in zip(*side, strict=True))) for side in (below, above)]
+    return Planes(PlaneSide(sides[0], convolved.centre, pooled, 1), PlaneSide(sides[1], convolved.centre, pooled, -1))
 
 
 def _secant(mask: Mask, convolved: Tensor, pooled: Interval) -> Tensor:
     width = pooled.upper - pooled.lower
     rise = mask.mix(convolved, pooled.upper) - mask.mix(convolved, pooled.lower)
     return torch.where(width > 0, rise / width.clamp(min=1e-300), 0.0)
-
-
-def _least(candidates: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Element by element, the candidate whose last entry is least, without that entry."""
-    stacked = [torch.stack(parts) for parts in zip(*candidates, strict=True)]
-    best = stacked[3].argmin(0, keepdim=True)
-    alpha, beta, offset = (part.gather(0, best)[0] for part in stacked[:3])
-    return alpha, beta, offset

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.bilinear import Pair, product_planes
-from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.bounds.relaxations.routing import (
     BinaryMask,
     HardSigmoidMask,
@@ -76,15 +75,14 @@ def _interval(layer: MaskRouting, inputs: Inputs) -> tuple[Box, ...]:
 
 
 def _relax(layer: MaskRouting, inputs: Inputs) -> Planes:
-    return fixed_planes(layer.stored, len(inputs[0].lower)) if layer.activation == "frozen" else routing_planes(_mask(layer), *inputs)
+    return fixed_planes(layer.stored, *inputs) if layer.activation == "frozen" else routing_planes(_mask(layer), *inputs)
 
 
-def _linear(layer: MaskRouting, planes: Planes, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+def _linear(layer: MaskRouting, planes: Planes, coefficients: Coefficients, mix: Tensor | None = None) -> tuple[Coefficients, Tensor]:
     (a,) = coefficients
     assert a is not None
-    positive, negative = a.clamp(min=0), a.clamp(max=0)
-    on_convolved, on_pooled = (positive * low + negative * high for low, high in zip(planes.lower[:2], planes.upper[:2], strict=True))
-    return (on_convolved, on_pooled), dot(positive, planes.lower[2]) + dot(negative, planes.upper[2])
+    on_convolved, on_pooled, constant = planes.apply(a, mix)
+    return (on_convolved, on_pooled), constant
 
 
 def _rounding(layer: MaskRouting, inputs: Inputs) -> tuple[Rounding, ...]:
@@ -171,6 +169,7 @@ register(
         _linear,
         _rounding,
         loses=True,
+        mixes=True,
         refine=_refine,
         local=_local,
         refuses=_refuses,

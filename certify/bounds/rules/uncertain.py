@@ -12,7 +12,6 @@ from neurocert.certify.bounds.arithmetic import FLOOR
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.bilinear_map import Corners, bilinear_bounds, bilinear_plane, corners
-from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.bounds.relaxations.routing import AnyMask, Planes, routing_bounds, routing_planes
 from neurocert.certify.bounds.rules.plastic_flex import LIPSCHITZ, logit_roundings, logits_of, mask_of
 from neurocert.certify.bounds.uncertain import Uncertain, UncertainRouting
@@ -109,12 +108,13 @@ def _routing_relax(layer: UncertainRouting, inputs: Inputs) -> Planes:
     return routing_planes(_masks(layer, inputs), *inputs[:2])
 
 
-def _routing_linear(layer: UncertainRouting, planes: Planes, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+def _routing_linear(
+    layer: UncertainRouting, planes: Planes, coefficients: Coefficients, mix: Tensor | None = None
+) -> tuple[Coefficients, Tensor]:
     (a,) = coefficients
     assert a is not None
-    positive, negative = a.clamp(min=0), a.clamp(max=0)
-    on_both = [positive * low + negative * high for low, high in zip(planes.lower[:2], planes.upper[:2], strict=True)]
-    return (*on_both, *[None] * len(layer.names)), dot(positive, planes.lower[2]) + dot(negative, planes.upper[2])
+    on_convolved, on_pooled, constant = planes.apply(a, mix)
+    return (on_convolved, on_pooled, *[None] * len(layer.names)), constant
 
 
 def _routing_rounding(layer: UncertainRouting, inputs: Inputs) -> tuple[Rounding, ...]:
@@ -170,6 +170,7 @@ register(
         _routing_linear,
         _routing_rounding,
         loses=True,
+        mixes=True,
         refine=_routing_refine,
     )
 )
