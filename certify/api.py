@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from neurocert.certify.problem import make_problem
+from neurocert.certify.problem import make_problem, on
 from neurocert.certify.verifiers.verify import search, verify
 from neurocert.models import checkpoints
 from neurocert.models.networks.classifier import Classifier
@@ -42,4 +42,5 @@ def attack(network: nn.Module, inputs: Tensor, labels: Tensor, perturbation: Bal
     """
     searcher = attack_named(name)
     problem = make_problem(network, inputs, labels, perturbation)
-    return search(problem, searcher, list(range(len(problem.inputs))), seed)
+    with on(problem.inputs.device):
+        return search(problem, searcher, list(range(len(problem.inputs))), seed)
