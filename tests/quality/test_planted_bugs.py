@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from neurocert.certify.bounds import arithmetic, backward, compositions, propagation, registry
 from neurocert.certify.bounds.interval import Interval
-from neurocert.certify.bounds.relaxations import maximum, routing, spike_train
+from neurocert.certify.bounds.relaxations import masks, maximum, spike_train
 from neurocert.certify.bounds.rules import affine, bilinear, lif, plastic_flex
 from neurocert.certify.bounds.rules import spike_train as spike_train_rules
 from neurocert.certify.bounds.window import Window
@@ -222,12 +222,12 @@ def mask_at_the_centre(patch: Patch) -> None:
 
 def far_end_forgotten(patch: Patch) -> None:
     """The hard sigmoid's parabola is looked at from one end of its range."""
-    patch.setattr(routing.HardSigmoidRange, "ends", property(lambda self: ((self.lower, self.mask(self.lower)),) * 2))
+    patch.setattr(masks.HardSigmoidRange, "ends", property(lambda self: ((self.lower, self.mask(self.lower)),) * 2))
 
 
 def vertex_forgotten(patch: Patch) -> None:
     """The hard sigmoid's parabola is taken to have its extremes at the ends."""
-    patch.setattr(routing.HardSigmoidRange, "straight", property(lambda self: (self.lower, self.lower)))
+    patch.setattr(masks.HardSigmoidRange, "straight", property(lambda self: (self.lower, self.lower)))
 
 
 def bias_forgotten(patch: Patch) -> None:

@@ -11,17 +11,8 @@ from torch import Tensor, nn
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.bilinear import Pair, product_planes
-from neurocert.certify.bounds.relaxations.routing import (
-    BinaryMask,
-    HardSigmoidMask,
-    Mask,
-    Planes,
-    SigmoidMask,
-    fixed_bounds,
-    fixed_planes,
-    routing_bounds,
-    routing_planes,
-)
+from neurocert.certify.bounds.relaxations.masks import BinaryMask, HardSigmoidMask, Mask, SigmoidMask
+from neurocert.certify.bounds.relaxations.routing import Planes, fixed_bounds, fixed_planes, routing_bounds, routing_planes
 from neurocert.certify.bounds.rules.arithmetic import summed_to
 from neurocert.certify.bounds.window import Window, whole
 from neurocert.models.layers.plastic_flex import BINARY_MASKS, MaskRouting, Mixture

@@ -12,7 +12,8 @@ from neurocert.certify.bounds.arithmetic import FLOOR
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.bilinear_map import Corners, bilinear_bounds, bilinear_plane, corners
-from neurocert.certify.bounds.relaxations.routing import AnyMask, Planes, routing_bounds, routing_planes
+from neurocert.certify.bounds.relaxations.masks import AnyMask
+from neurocert.certify.bounds.relaxations.routing import Planes, routing_bounds, routing_planes
 from neurocert.certify.bounds.rules.plastic_flex import LIPSCHITZ, logit_roundings, logits_of, mask_of
 from neurocert.certify.bounds.uncertain import Uncertain, UncertainRouting
 
