@@ -10,11 +10,12 @@ from neurocert.certify.reports.schema import Report
 def headline(report: Report) -> Summary:
     """The radius to speak of first: the largest at which at least half of the samples are certified, else the smallest.
 
-    Where no proof was tried, unbroken ones count instead.
+    Where no proof was tried, unbroken ones count instead. A radius of 0 changes nothing, and is spoken of only if there is no other.
     """
     counted = "certified" if report.methods else "unbroken"
-    half = [summary for summary in report.summaries if 2 * getattr(summary, counted).count >= len(report.samples)]
-    return half[-1] if half else report.summaries[0]
+    changed = [summary for summary in report.summaries if summary.epsilon > 0] or list(report.summaries)
+    half = [summary for summary in changed if 2 * getattr(summary, counted).count >= len(report.samples)]
+    return half[-1] if half else changed[0]
 
 
 def claim(report: Report, summary: Summary) -> str:
