@@ -17,7 +17,7 @@ from neurocert.certify.verifiers.margins import method
 from neurocert.models.checkpoints import load
 from neurocert.models.data.samples import Samples, require_fit
 from neurocert.models.data.source import load_samples
-from neurocert.perturbations.attacks import attack
+from neurocert.perturbations.attacks import attack, completed
 from neurocert.perturbations.named import named_set
 from neurocert.perturbations.weights import WeightBox
 
@@ -36,13 +36,14 @@ def run(config: RunConfig, progress: Progress = lambda text, done, steps: None) 
         SandwichBreach: an attack broke a proof: a defect of this package.
     """
     begun = time.perf_counter()
-    methods, attacks = tuple(map(method, config.methods)), tuple(map(attack, config.attacks))
+    methods, chosen_attacks = tuple(map(method, config.methods)), tuple(map(attack, config.attacks))
     checkpoint = load(config.checkpoint)
     data = load_samples(config.data)
     require_fit(data, checkpoint.network.inputs, len(checkpoint.network.classes))
     indices = chosen_indices(config.samples, data)
     chosen = data.take(indices)
     balls = tuple(named_set(config.norm, epsilon) for epsilon in config.epsilons)
+    attacks = completed(chosen_attacks, balls[-1])
     given = config.weights
     weights = None if given is None else WeightBox(given.relative, given.absolute, given.names)
     problem = make_problem(checkpoint.network, chosen.inputs, chosen.labels, balls[-1], config.arithmetic, weights)

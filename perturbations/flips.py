@@ -103,11 +103,12 @@ class Flips(Ball):
         if number > LARGEST_ENUMERATION:
             raise InputError(f"{self.describe()} give {number} points, expected at most {LARGEST_ENUMERATION}", "allow fewer flips")
         return (
-            _flipped(centre, some) for k in range(min(self.count, centre.numel()) + 1) for some in combinations(range(centre.numel()), k)
+            flipped(centre, some) for k in range(min(self.count, centre.numel()) + 1) for some in combinations(range(centre.numel()), k)
         )
 
 
-def _flipped(centre: Tensor, elements: tuple[int, ...]) -> Tensor:
+def flipped(centre: Tensor, elements: tuple[int, ...]) -> Tensor:
+    """One input (*shape) with these elements, numbered as if flat, flipped."""
     point = centre.flatten().clone()
     point[list(elements)] = 1 - point[list(elements)]
     return point.reshape(centre.shape)

@@ -14,7 +14,7 @@ from neurocert.certify.errors import ConfigError
 from neurocert.models import registry
 from neurocert.models.checkpoints import load, shipped
 from neurocert.models.training.recipe import load_recipe, recipes
-from neurocert.perturbations.attacks import attacks
+from neurocert.perturbations.attacks import attacks, special_attacks
 from neurocert.perturbations.named import SETS
 
 Row = dict[str, str]
@@ -75,7 +75,7 @@ def _rules() -> list[Row]:
 
 
 def _attacks() -> list[Row]:
-    return [{"attack": attack.name, "description": attack.describe()} for attack in attacks()]
+    return [{"attack": attack.name, "description": attack.describe()} for attack in (*attacks(), *special_attacks())]
 
 
 def _perturbations() -> list[Row]:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from neurocert.certify.bounds.call import Call, apply
 from neurocert.certify.bounds.interval import Box, Interval
-from neurocert.certify.bounds.registry import Inputs, Rule, rule_for
+from neurocert.certify.bounds.registry import Coefficients, Inputs, Rule, rule_for
+from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.models.layers.lif import Fire
 from neurocert.models.layers.plastic_flex import MaskRouting
 from neurocert.models.layers.step import Step
@@ -35,10 +36,12 @@ class Switch:
     Attributes:
         threshold: layer -> the input from which a neuron is on.
         interval: the interval rule to train through; the engine's bounds, with gradients.
+        jump: (layer, coefficients on its outputs) -> what a spike adds to their weighted sum at the threshold; None without spikes.
     """
 
     threshold: Callable[[Any], float | Tensor]
     interval: Callable[[Any, Inputs], tuple[Box, ...]]
+    jump: Callable[[Any, Coefficients], Tensor] | None = None
 
 
 def relu_bounds(layer: nn.ReLU, inputs: Inputs) -> tuple[Box, ...]:
@@ -68,10 +71,25 @@ def step_bounds(layer: Step, inputs: Inputs) -> tuple[Box, ...]:
     return (tuple(spike(end, layer.threshold, layer.comparison, layer.surrogate) for end in (inputs[0].lower, inputs[0].upper)),)  # type: ignore[return-value]
 
 
+def fire_jump(layer: Fire, coefficients: Coefficients) -> Tensor:
+    """A_S + A_h (r - a theta) for a hard reset, A_S - A_h r for a soft one."""
+    on_carried, on_spikes = coefficients
+    falls = layer.retention * layer.threshold - layer.reset_amount if layer.hard else layer.reset_amount
+    carried = torch.zeros(()) if on_carried is None else on_carried * falls
+    return -carried if on_spikes is None else on_spikes - carried
+
+
+def step_jump(layer: Step, coefficients: Coefficients) -> Tensor:
+    """The coefficient itself."""
+    (a,) = coefficients
+    assert a is not None
+    return a
+
+
 SWITCHES = {
     nn.ReLU: Switch(lambda layer: 0.0, relu_bounds),
-    Fire: Switch(lambda layer: layer.threshold, fire_bounds),
-    Step: Switch(lambda layer: layer.threshold, step_bounds),
+    Fire: Switch(lambda layer: layer.threshold, fire_bounds, fire_jump),
+    Step: Switch(lambda layer: layer.threshold, step_bounds, step_jump),
 }
 
 
@@ -85,6 +103,33 @@ def interval(layer: Layer, inputs: Inputs) -> tuple[Band, ...]:
     switch = switch_of(layer)
     rule = switch.interval if switch else rule_of(layer).interval
     return tuple(Band(*(end.to(inputs[0].lower.dtype) for end in box)) for box in rule(layer, inputs))
+
+
+def linear(layer: Layer, inputs: Inputs, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+    """The engine's linear rule, in the inputs' dtype, which the layer must have too (see ``in_double``).
+
+    Where a spike is decided its line has no gradient. So a term is added that is 0 and has the surrogate's: what the spike
+    would add to the bound, at the end of the interval where that is least.
+    """
+    rule, switch = rule_of(layer), switch_of(layer)
+    back, constant = rule.linear(layer, rule.relax(layer, inputs), coefficients)
+    if switch is None or switch.jump is None:
+        return back, constant
+    jump = switch.jump(layer, coefficients).detach()
+    surely, maybe = switch.interval(layer, inputs)[-1]
+    gain = dot(jump.clamp(min=0.0), surely) + dot(jump.clamp(max=0.0), maybe)
+    return back, constant + (gain - gain.detach())
+
+
+def in_double(layer: Layer) -> Layer:
+    """A float64 view of a layer, through which gradients reach its weights."""
+    if isinstance(layer, Call):
+        return layer
+    view = copy.copy(layer)
+    for table in ("_parameters", "_buffers"):
+        view.__dict__[table] = {name: _double(tensor) for name, tensor in getattr(layer, table).items()}
+    view.__dict__["_modules"] = {name: None if inner is None else in_double(inner) for name, inner in layer._modules.items()}
+    return view
 
 
 def evaluate(layer: Layer, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -107,6 +152,10 @@ def rule_of(layer: Layer) -> Rule:
     rule = rule_for(layer)
     assert rule is not None, "capture refuses layers without a rule"
     return rule
+
+
+def _double(tensor: Tensor | None) -> Tensor | None:
+    return tensor.double() if tensor is not None and tensor.is_floating_point() else tensor
 
 
 def _mix(share: Tensor, one: Tensor, other: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
-"""Interval bounds of a network while it is trained: the engine's own rules on the live weights, with gradients.
+"""Bounds of a network while it is trained: the engine's own rules on the live weights, with gradients.
 
-Everything is computed in the network's float32 and rounding is not accounted for: these bounds teach, they prove nothing.
+Intervals are computed in the network's float32, linear bounds in float64, and rounding is not accounted for: these bounds
+teach, they prove nothing.
 Certificates always come from ``neurocert.certify.bounds``.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +19,7 @@ from neurocert.certify.bounds.graph import Graph, Value, capture
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.errors import UnsupportedLayer
-from neurocert.certify.training.layers import Band, Layer, evaluate, interval, rule_of, switch_of, with_statistics_of
+from neurocert.certify.training.layers import Band, Layer, evaluate, in_double, interval, linear, rule_of, switch_of, with_statistics_of
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,14 @@ class LiveBounds:
     Attributes:
         logits: (B, classes) at the centres.
         margins: (B, classes) lower bounds of f_y - f_j over the boxes; 0 at j = y.
+        linear_margins: the same by a backward linear pass over the intervals, in float64; None where it was not asked for.
         input: bounds of the first layer's output (the normalised input where there is one).
         neurons: for each layer that switches neurons on and off, bounds of its input minus the threshold.
     """
 
     logits: Tensor
     margins: Tensor
+    linear_margins: Tensor | None
     input: Interval
     neurons: tuple[Interval, ...]
 
@@ -64,15 +68,17 @@ def live_graph(network: nn.Module, input_shape: tuple[int, ...]) -> LiveGraph:
     return LiveGraph(graph, layers)
 
 
-def live_bounds(live: LiveGraph, inputs: Tensor, box: Box, labels: Tensor) -> LiveBounds:
+def live_bounds(live: LiveGraph, inputs: Tensor, box: Box, labels: Tensor, *, with_linear: bool = False) -> LiveBounds:
     """Bounds of the margins over a box around each input; differentiable, through spikes by their surrogate.
 
     Batch norm in training mode takes the statistics of the centres, for the bounds too (Shi et al. 2021).
+    Linear margins go back to the input, every relaxation on the intervals (CROWN-IBP: Zhang et al. 2020).
 
     Args:
         inputs: (B, *shape) centres.
         box: (lower, upper), each (B, *shape).
         labels: (B,).
+        with_linear: also find ``linear_margins``.
     """
     graph, neurons = live.graph, []
     acting: dict[str, Layer] = {}
@@ -87,22 +93,26 @@ def live_bounds(live: LiveGraph, inputs: Tensor, box: Box, labels: Tensor) -> Li
         acting[node.name] = with_statistics_of(layer, at)
         points.update(zip(node.outputs, evaluate(layer, at), strict=True))
         bounds.update(zip(node.outputs, interval(acting[node.name], within), strict=True))
-    margins = _lower_margins(graph, acting, bounds, labels)
-    return LiveBounds(points[graph.output], margins, bounds[graph.nodes[0].outputs[0]], tuple(neurons))
+    margins, linear_margins = lower_margins(graph, acting, bounds, labels, everything=False), None
+    if with_linear:
+        double = {name: in_double(layer) for name, layer in acting.items()}
+        wide = {value: Band(*(end.double() for end in (band.lower, band.upper))) for value, band in bounds.items()}
+        linear_margins = lower_margins(graph, double, wide, labels, everything=True)
+    return LiveBounds(points[graph.output], margins, linear_margins, bounds[graph.nodes[0].outputs[0]], tuple(neurons))
 
 
-def _lower_margins(graph: Graph, layers: dict[str, Layer], bounds: dict[Value, Interval], labels: Tensor) -> Tensor:
-    """(B, classes): f_y - f_j merged with the last affine layers, then minimised over the intervals where these begin."""
-    identity = torch.eye(graph.shape(graph.output)[0], dtype=bounds[graph.output].lower.dtype)
+def lower_margins(graph: Graph, layers: dict[str, Layer], bounds: Mapping[Value, Interval], labels: Tensor, *, everything: bool) -> Tensor:
+    """(B, classes): f_y - f_j moved back through the last affine layers, or everything, then minimised over the intervals there."""
+    output = bounds[graph.output].lower
+    identity = torch.eye(output.shape[1], dtype=output.dtype, device=output.device)
     pending = {graph.output: identity[labels] - identity[:, None]}
     terms = []
     for node in reversed(graph.nodes):
         outputs = tuple(pending.pop(output, None) for output in node.outputs)
         given = [(output, a) for output, a in zip(node.outputs, outputs, strict=True) if a is not None]
         layer = layers[node.name]
-        rule = rule_of(layer)
-        if given and rule.affine:
-            back, constant = rule.linear(layer, rule.relax(layer, tuple(bounds[source] for source in node.inputs)), outputs)
+        if given and (everything or rule_of(layer).affine):
+            back, constant = linear(layer, tuple(bounds[source] for source in node.inputs), outputs)
             terms.append(constant.to(identity.dtype))
             for source, a in zip(node.inputs, back, strict=True):
                 if a is not None:

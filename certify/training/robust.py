@@ -1,4 +1,4 @@
-"""The objective of training through interval bounds, by the recipe's table [robust]."""
+"""The objective of training through bounds, by the recipe's table [robust]."""
 
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ class RobustObjective(Objective):
     """Cross-entropy of the worst margins in a box that grows with the epochs, mixed with the clean one.
 
     With lower bounds m_j of f_y - f_j over the box (m_y = 0) the loss is the cross-entropy of the logits -m: an upper
-    bound of the largest cross-entropy in the box.
+    bound of the largest cross-entropy in the box. They are interval bounds, or a mix of these and linear ones, which is a
+    bound again.
 
-    Source: Gowal et al. 2018 (loss, merged last layer, ramp), Shi et al. 2021 (weights, warm-up, regularisers).
+    Source: Gowal et al. 2018 (loss, merged last layer, ramp), Shi et al. 2021 (weights, warm-up, regularisers), Zhang et al.
+    2020 (mix).
     """
 
     counts = "certified"
@@ -52,8 +54,9 @@ class RobustObjective(Objective):
         share = ramp(self.spec, epoch)
         if share == 0:
             return self._cross_entropy(self.network(inputs), labels)
-        found = self._bounds(inputs, labels, share * self.spec.stretch * self.spec.epsilon)
-        clean, worst = self._cross_entropy(found.logits, labels), self._cross_entropy(-found.margins, labels)
+        linear = linear_share(self.spec, share)
+        found = self._bounds(inputs, labels, share * self.spec.stretch * self.spec.epsilon, with_linear=linear > 0)
+        clean, worst = self._cross_entropy(found.logits, labels), self._cross_entropy(-mixed(found, linear), labels)
         weight = 1.0 - share * (1.0 - self.spec.clean_weight)
         loss = weight * clean + (1.0 - weight) * worst
         return loss if share == 1 else loss + (1.0 - share) * self._regularisers(found)
@@ -64,15 +67,21 @@ class RobustObjective(Objective):
         certified, loss = 0, 0.0
         for images, targets in in_order(samples, EVALUATION_BATCH):
             inputs, labels = images.to(device_of(self.network)), targets.to(device_of(self.network))
-            margins = self._bounds(inputs, labels, self.spec.epsilon).margins
+            margins = self._best(inputs, labels)
             certified += int((margins.scatter(1, labels[:, None], math.inf) > 0).all(1).sum())
             loss += functional.cross_entropy(-margins, labels, reduction="sum").item()
         return Score(correct=certified, n=len(samples)), loss / len(samples)
 
-    def _bounds(self, inputs: Tensor, labels: Tensor, radius: float) -> LiveBounds:
+    def _best(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """The margins that a certificate would have: the better of both bounds where the training ends with both."""
+        with_linear = self.spec.linear is not None and self.spec.linear.end > 0
+        found = self._bounds(inputs, labels, self.spec.epsilon, with_linear=with_linear)
+        return found.margins if found.linear_margins is None else torch.maximum(found.margins, found.linear_margins.to(found.margins.dtype))
+
+    def _bounds(self, inputs: Tensor, labels: Tensor, radius: float, *, with_linear: bool) -> LiveBounds:
         space = self.network.inputs
         box = (inputs - radius).clamp(min=space.low), (inputs + radius).clamp(max=space.high)
-        return live_bounds(self.live, inputs, box, labels)
+        return live_bounds(self.live, inputs, box, labels, with_linear=with_linear)
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
@@ -86,6 +95,18 @@ def ramp(spec: RobustSpec, epoch: float) -> float:
     if epoch < spec.warm_up_epochs:
         return 0.0
     return min(1.0, (epoch - spec.warm_up_epochs) / spec.ramp_epochs) if spec.ramp_epochs else 1.0
+
+
+def linear_share(spec: RobustSpec, share: float) -> float:
+    """Share of the linear bounds when the radius has reached ``share`` of the full one."""
+    return 0.0 if spec.linear is None else spec.linear.start + share * (spec.linear.end - spec.linear.start)
+
+
+def mixed(found: LiveBounds, linear: float) -> Tensor:
+    """Margins (B, classes) of which the linear bounds make up the share ``linear``."""
+    if found.linear_margins is None:
+        return found.margins
+    return torch.lerp(found.margins, found.linear_margins.to(found.margins.dtype), linear)
 
 
 def draw_interval_weights(network: nn.Module) -> None:

@@ -13,12 +13,12 @@ from neurocert.certify.errors import SandwichBreach
 from neurocert.certify.problem import Problem, make_problem, on
 from neurocert.certify.verifiers.margins import MarginBounds, Method, capture_problem, margin_bounds
 from neurocert.certify.verifiers.margins import method as method_named
-from neurocert.perturbations.attacks import Attack, AttackResult
+from neurocert.perturbations.attacks import Attack, AttackResult, completed
 from neurocert.perturbations.attacks import attack as attack_named
 from neurocert.perturbations.attacks.gradient import margins
 from neurocert.perturbations.attacks.weights import descend
 from neurocert.perturbations.balls import Ball
-from neurocert.perturbations.weights import WeightSet
+from neurocert.perturbations.weights import Weights, WeightSet
 
 
 def verify(
@@ -42,7 +42,7 @@ def verify(
         perturbation: such as ``LinfBall(0.01)``; clipped to the network's input range if it declares one.
         method: "interval", "linear", "optimised" (tighter, slower), "enumeration" (of few flips; exact), or "auto-lirpa" (linear,
             confirmed by auto_LiRPA).
-        attack: searches for a counterexample where the proof failed; None to skip.
+        attack: searches for a counterexample where the proof failed, followed for flips by "flips"; None to skip.
         arithmetic: "real", "float32" or "float64"; by default that of the network's weights.
         weights: the weights, too, may be any of these, such as ``WeightBox(relative=0.01)``; one choice for a whole pass.
         seed: of the attack's random starts.
@@ -55,33 +55,35 @@ def verify(
         InputError: inputs, labels or options that cannot be used.
     """
     problem = make_problem(network, inputs, labels, perturbation, arithmetic, weights)
-    chosen, searcher = method_named(method), attack_named(attack) if attack else None
+    chosen, searchers = method_named(method), completed((attack_named(attack),) if attack else (), problem.ball)
     with on(problem.inputs.device):
-        return _certificates(problem, chosen, searcher, seed)
+        return _certificates(problem, chosen, searchers, seed)
 
 
-def _certificates(problem: Problem, chosen: Method, searcher: Attack | None, seed: int) -> list[Certificate]:
+def _certificates(problem: Problem, chosen: Method, searchers: tuple[Attack, ...], seed: int) -> list[Certificate]:
     graph = capture_problem(problem)
     clean = problem.margins(problem.inputs)
     correct = (clean > 0).nonzero()[:, 0].tolist()
     begun = time.perf_counter()
     bounds = margin_bounds(problem, graph, chosen, correct)
     seconds = (time.perf_counter() - begun) / max(1, len(correct))
-    witnesses = _witnesses(problem, bounds, correct, searcher, seed)
+    witnesses = _witnesses(problem, bounds, correct, searchers, seed)
     return [certificate(problem, index, chosen.name, clean, bounds, witnesses.get(index), seconds) for index in range(len(clean))]
 
 
-def _witnesses(problem: Problem, bounds: MarginBounds, correct: list[int], attack: Attack | None, seed: int) -> dict[int, Witness]:
+def _witnesses(problem: Problem, bounds: MarginBounds, correct: list[int], attacks: tuple[Attack, ...], seed: int) -> dict[int, Witness]:
     """Counterexamples to the samples that have no proof."""
-    open_samples = [index for index in correct if not float(bounds.lower[index]) > 0]
-    if attack is None or not open_samples:
-        return {}
-    result = search(problem, attack, open_samples, seed)
-    found = {index: replay(problem, index, result.points[position]) for position, index in enumerate(open_samples)}
-    if problem.weights is not None:
-        unbroken = [index for index, witness in found.items() if witness is None]
-        found |= {index: search_weights(problem, index, seed)[1] for index in unbroken}
-    return {index: witness for index, witness in found.items() if witness is not None}
+    witnesses: dict[int, Witness] = {}
+    unproved = [index for index in correct if not float(bounds.lower[index]) > 0]
+    for attack in attacks:
+        if unbroken := [index for index in unproved if index not in witnesses]:
+            result = search(problem, attack, unbroken, seed)
+            found = {index: replay(problem, index, point) for index, point in zip(unbroken, result.points, strict=True)}
+            witnesses |= {index: witness for index, witness in found.items() if witness is not None}
+    if attacks and problem.weights is not None:
+        found = {index: search_weights(problem, index, seed)[1] for index in unproved if index not in witnesses}
+        witnesses |= {index: witness for index, witness in found.items() if witness is not None}
+    return witnesses
 
 
 def search_weights(problem: Problem, index: int, seed: int) -> tuple[float | None, Witness | None]:
@@ -89,17 +91,30 @@ def search_weights(problem: Problem, index: int, seed: int) -> tuple[float | Non
 
     Replayed alone; (None, None) if what was found is not certainly in the sets.
     """
+    found = least_through_weights(problem, index, seed)
+    if found is None:
+        return None, None
+    margin, point, changed = found
+    if not margin <= 0:
+        return margin, None
+    with torch.no_grad():
+        logits = torch.func.functional_call(problem.network, changed, (point[None],))[0]
+    others = logits.index_fill(0, problem.labels[index], -torch.inf)
+    return margin, Witness(point.clone(), margin, int(others.argmax()), changed)
+
+
+def least_through_weights(problem: Problem, index: int, seed: int) -> tuple[float, Tensor, Weights] | None:
+    """(margin, point (*shape), changed parameters by name): the worst found for sample ``index``, run alone; None if it is not
+    certainly in the sets."""
     assert problem.weights is not None
     centre, label = problem.inputs[index : index + 1], problem.labels[index : index + 1]
     generator = torch.Generator(centre.device).manual_seed(seed)
     point, changed = descend(problem.network, centre, label, problem.ball, problem.weights, generator)
     if not (problem.weights.contains(changed, problem.network) and bool(problem.ball.contains(point, centre))):
-        return None, None
+        return None
     with torch.no_grad():
         logits = torch.func.functional_call(problem.network, changed, (point,))
-    margin = float(margins(logits, label)[0])
-    others = logits[0].index_fill(0, label[0], -torch.inf)
-    return margin, Witness(point[0].clone(), margin, int(others.argmax()), changed) if margin <= 0 else None
+    return float(margins(logits, label)[0]), point[0], changed
 
 
 def search(problem: Problem, attack: Attack, samples: list[int], seed: int) -> AttackResult:

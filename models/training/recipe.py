@@ -65,6 +65,26 @@ class TrainingSpec(Strict):
     input_noise: Annotated[float, Field(ge=0, le=1e30)] = 0.0
 
 
+class LinearSpec(Strict):
+    """Linear bounds of the margins, mixed with the interval ones: (1 - share) interval + share linear.
+
+    Source: Zhang et al. 2020 (CROWN-IBP), there from 1 to 0.
+
+    Attributes:
+        start, end: the share at the beginning of the ramp and after it, linear in between; a linear pass costs several times an
+            interval pass, and where the share is 0 there is none.
+    """
+
+    start: Annotated[float, Field(ge=0, le=1)] = 1.0
+    end: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _some(self) -> LinearSpec:
+        if self.start == self.end == 0:
+            raise ValueError("got start 0 and end 0, expected one of them above 0; leave the table out for intervals alone")
+        return self
+
+
 class RobustSpec(Strict):
     """Training through bounds: the loss is that of the worst margins in a box around each image.
 
@@ -80,6 +100,7 @@ class RobustSpec(Strict):
         tightness: weight of the regulariser against layers that widen bounds.
         balance: weight of the regulariser against layers whose neurons are mostly on or mostly off.
         weights: "interval" draws convolutions and linear layers so that widths neither grow nor fade; "default" keeps torch's.
+        linear: linear bounds beside the interval ones, if there are any.
     """
 
     norm: Literal["linf"]
@@ -91,6 +112,7 @@ class RobustSpec(Strict):
     tightness: Annotated[float, Field(ge=0, le=100)] = 0.5
     balance: Annotated[float, Field(ge=0, le=100)] = 0.5
     weights: Literal["interval", "default"] = "interval"
+    linear: LinearSpec | None = None
 
 
 class MasksSpec(Strict):
@@ -188,9 +210,11 @@ class Recipe(Strict):
     def sha256(self) -> str:
         """Hash of the canonical JSON (all fields, defaults filled in): the same for the same training however the file is laid out.
 
-        A table of ``OPTIONAL`` that is not there is left out.
+        A table of ``OPTIONAL``, or the table [robust.linear], that is not there is left out.
         """
-        absent = {name for name in OPTIONAL if getattr(self, name) is None}
+        absent: dict[str, Any] = {name: True for name in OPTIONAL if getattr(self, name) is None}
+        if self.robust is not None and self.robust.linear is None:
+            absent["robust"] = {"linear"}
         return hashlib.sha256(self.model_dump_json(exclude=absent).encode()).hexdigest()
 
 

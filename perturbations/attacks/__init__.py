@@ -2,9 +2,10 @@
 
 from neurocert.perturbations.attacks.apgd import APGDCE, APGDDLR, APGDTargeted
 from neurocert.perturbations.attacks.estimated import SPGD
+from neurocert.perturbations.attacks.flipping import FlipSearch
 from neurocert.perturbations.attacks.gradient import FGSM, PGD, Attack, AttackResult
 from neurocert.perturbations.attacks.square import Refined, Square
-from neurocert.perturbations.attacks.suite import attack, attacks
+from neurocert.perturbations.attacks.suite import attack, attacks, completed, special_attacks
 from neurocert.perturbations.attacks.surrogates import Surrogates
 
 __all__ = [
@@ -16,9 +17,12 @@ __all__ = [
     "APGDTargeted",
     "Attack",
     "AttackResult",
+    "FlipSearch",
     "Refined",
     "Square",
     "Surrogates",
     "attack",
     "attacks",
+    "completed",
+    "special_attacks",
 ]

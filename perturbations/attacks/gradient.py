@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from neurocert.models.errors import InputError
 from neurocert.perturbations.balls import Ball
+from neurocert.perturbations.weights import Weights
 
 Sight = Literal["gradients", "logits", "both"]
 DRAWS = 8
@@ -30,10 +31,13 @@ class AttackResult:
         points: (B, *shape), each inside the perturbation set.
         margins: (B,), the least logit margin f_y - max_{j != y} f_j at ``points``; a decision is broken at <= 0 (a tie
             is not a decision).
+        weights: for each sample the changed parameters, by name, with which its margin was attained, or None for those of the
+            network; None where weights were not searched.
     """
 
     points: Tensor
     margins: Tensor
+    weights: tuple[Weights | None, ...] | None = None
 
     @property
     def broken(self) -> Tensor:

@@ -99,6 +99,22 @@ def test_attack_takes_samples_that_are_wrong_already() -> None:
     assert bool(found.broken.all()) and torch.equal(found.points, DATA.inputs)
 
 
+def test_attack_through_weights() -> None:
+    """Never less than without; each margin is that of the weights that are named, which are in the set."""
+    network, ball, drift = certify.load("digits-flex-ann"), certify.LinfBall(0.02), certify.WeightBox(relative=0.05)
+    inputs, labels = DATA.inputs[:2], DATA.labels[:2]
+    plain = certify.attack(network, inputs, labels, ball, "fgsm")
+    found = certify.attack(network, inputs, labels, ball, "fgsm", weights=drift)
+    assert plain.weights is None and found.weights is not None and len(found.weights) == len(labels)
+    assert bool((found.margins <= plain.margins).all()) and bool((found.margins < plain.margins).any())
+    assert bool(ball.clipped_to(0.0, 1.0).contains(found.points, inputs).all())
+    for index, changed in enumerate(found.weights):
+        own = changed or dict(network.named_parameters())
+        logits = torch.func.functional_call(network, own, (found.points[index : index + 1],))
+        assert drift.contains(own, network)
+        assert float(margins(logits, labels[index : index + 1])) == pytest.approx(float(found.margins[index]), abs=1e-5)
+
+
 def test_attack_refuses() -> None:
     network = certify.load("digits-flex-ann")
     with pytest.raises(InputError, match="attack is 'cw', expected one of fgsm, pgd"):
@@ -107,6 +123,8 @@ def test_attack_refuses() -> None:
         certify.attack(network, DATA.inputs * 2, DATA.labels, certify.LinfBall(0.1))
     with pytest.raises(InputError, match="labels lie in"):
         certify.attack(network, DATA.inputs, DATA.labels + 9, certify.LinfBall(0.1))
+    with pytest.raises(InputError, match="weights: no parameter matches 'conv'"):
+        certify.attack(network, DATA.inputs, DATA.labels, certify.LinfBall(0.1), weights=certify.WeightBox(0.1, names=("conv",)))
 
 
 def test_verify_answers_in_the_order_of_its_samples() -> None:

@@ -114,6 +114,7 @@ def test_flips(binary: str) -> None:
     assert found.perturbation.name == "flips" and from_json(to_json([found])) == (found,)
     assert found.summaries[0].certified.count == found.summaries[0].certified_by["enumeration"].count > 0
     assert found.summaries[1].falsified.count > 0
+    assert [attack.name for attack in found.attacks][-1] == "flips" and found.summaries[0].unknown.count == 0
     assert all(outcome.bounds["enumeration"] is None for outcome in found.outcomes if outcome.epsilon == 9.0)
 
 

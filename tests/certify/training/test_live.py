@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from neurocert.certify.bounds.arithmetic import REAL
 from neurocert.certify.bounds.backward import InputSet
-from neurocert.certify.bounds.graph import capture
+from neurocert.certify.bounds.graph import Graph, capture
 from neurocert.certify.bounds.interval import Interval
 from neurocert.certify.bounds.propagation import Propagation
 from neurocert.certify.bounds.registry import rule_for
 from neurocert.certify.errors import UnsupportedLayer
-from neurocert.certify.training.layers import evaluate, fire_bounds, interval, with_statistics_of
-from neurocert.certify.training.live import LiveBounds, live_bounds, live_graph
+from neurocert.certify.training.layers import evaluate, fire_bounds, in_double, interval, linear, with_statistics_of
+from neurocert.certify.training.live import LiveBounds, live_bounds, live_graph, lower_margins
 from neurocert.certify.verifiers.margins import margin_coefficients
 from neurocert.models.checkpoints import load
 from neurocert.models.data.digits import digits
@@ -65,15 +65,25 @@ def batch(count: int = 6) -> tuple[Tensor, Tensor]:
     return samples.inputs[:count], samples.labels[:count] % 5
 
 
-def bounded(network: nn.Module, inputs: Tensor, labels: Tensor, epsilon: float) -> LiveBounds:
+def bounded(network: nn.Module, inputs: Tensor, labels: Tensor, epsilon: float, *, with_linear: bool = False) -> LiveBounds:
     box = (inputs - epsilon).clamp(min=0.0), (inputs + epsilon).clamp(max=1.0)
-    return live_bounds(live_graph(network, tuple(inputs.shape[1:])), inputs, box, labels)
+    return live_bounds(live_graph(network, tuple(inputs.shape[1:])), inputs, box, labels, with_linear=with_linear)
+
+
+def linear_margins(network: nn.Module, inputs: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+    found = bounded(network, inputs, labels, epsilon, with_linear=True).linear_margins
+    assert found is not None
+    return found
+
+
+def engine_on(network: nn.Module, inputs: Tensor, epsilon: float) -> tuple[Graph, Propagation]:
+    graph = capture(network, tuple(inputs.shape[1:]))
+    return graph, Propagation(graph, InputSet(LinfBall(epsilon, 0.0, 1.0), inputs), REAL, refine=False)
 
 
 def engine_margins(network: nn.Module, inputs: Tensor, labels: Tensor, epsilon: float) -> Tensor:
     """(B, classes - 1): the interval method's margins."""
-    graph = capture(network, tuple(inputs.shape[1:]))
-    propagation = Propagation(graph, InputSet(LinfBall(epsilon, 0.0, 1.0), inputs), REAL, refine=False)
+    graph, propagation = engine_on(network, inputs, epsilon)
     return propagation.lower(graph.output, margin_coefficients(labels, graph.shape(graph.output)[0]), affine_only=True).T
 
 
@@ -105,10 +115,38 @@ def test_agrees_with_the_engine_on_trained_networks(name: str) -> None:
 
 
 @every_network
+@pytest.mark.parametrize("epsilon", [0.0, 0.02, 0.2])
+@torch.no_grad()
+def test_the_linear_pass_is_the_engines(name: str, epsilon: float) -> None:
+    """On the very same intervals, for which of two equal slopes is taken can hang on a rounding."""
+    network, (inputs, labels) = made(name).double(), batch()
+    graph, propagation = engine_on(network, inputs.double(), epsilon)
+    expected = propagation.lower(graph.output, margin_coefficients(labels, 5)).T
+    layers = live_graph(network, (1, 8, 8)).layers
+    found = lower_margins(graph, layers, propagation.bounds, labels, everything=True)
+    assert (others(found, labels) - expected).abs().max() <= 1e-9 * expected.abs().max()
+    assert torch.equal(found.gather(1, labels[:, None]), torch.zeros(len(labels), 1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name.startswith("conv")])
+@pytest.mark.parametrize("epsilon", [0.0, 0.02, 0.2])
+def test_linear_margins_agree_with_the_engine(name: str, epsilon: float) -> None:
+    network, (inputs, labels) = made(name), batch()
+    found = linear_margins(network, inputs, labels, epsilon)
+    with torch.no_grad():
+        graph, propagation = engine_on(network, inputs, epsilon)
+        expected = propagation.lower(graph.output, margin_coefficients(labels, 5)).T
+    assert found.requires_grad
+    assert (others(found, labels) - expected).abs().max() <= 1e-3 * expected.abs().max()
+
+
+@every_network
 @torch.no_grad()
 def test_no_point_of_the_box_has_a_smaller_margin(name: str) -> None:
     network, (inputs, labels) = made(name), batch()
-    found = bounded(network, inputs, labels, 0.05).margins
+    bounds = bounded(network, inputs, labels, 0.05, with_linear=True)
+    assert bounds.linear_margins is not None
+    found = torch.maximum(bounds.margins, bounds.linear_margins)
     generator = torch.Generator().manual_seed(1)
     for _ in range(200):
         step = torch.rand(inputs.shape, generator=generator).sub(0.5).sign() * 0.05
@@ -129,10 +167,14 @@ def test_point_boxes_are_the_clean_network(name: str) -> None:
     assert all(torch.allclose(ours, theirs) for ours, theirs in zip(network.buffers(), plain.buffers(), strict=True))
 
 
+@pytest.mark.parametrize("with_linear", [False, True], ids=["interval", "linear"])
 @every_network
-def test_gradients_reach_every_weight(name: str) -> None:
+def test_gradients_reach_every_weight(name: str, with_linear: bool) -> None:
     network, (inputs, labels) = made(name).train(), batch(32)
-    bounded(network, inputs, labels, 0.05).margins.sum().backward()
+    found = bounded(network, inputs, labels, 0.05, with_linear=with_linear)
+    margins = found.linear_margins if with_linear else found.margins
+    assert margins is not None
+    margins.sum().backward()
     for path, parameter in network.named_parameters():
         assert parameter.grad is not None, path
         assert torch.isfinite(parameter.grad).all(), path
@@ -140,24 +182,30 @@ def test_gradients_reach_every_weight(name: str) -> None:
     assert all(weight.grad is not None and weight.grad.abs().max() > 0 for weight in weights)
 
 
-def test_gradients_are_the_slopes_of_the_bounds() -> None:
-    """Where nothing spikes, they can be compared with finite differences, through batch statistics and mask."""
-    network, (inputs, labels) = made("flex ann").double().train(), batch()
+@pytest.mark.parametrize(("name", "path", "with_linear"), [("flex ann", "synapses.0.0.routing.norm.weight", False), ("conv ann", "", True)])
+def test_gradients_are_the_slopes_of_the_bounds(name: str, path: str, with_linear: bool) -> None:
+    """Where nothing spikes, they can be compared with finite differences, through batch statistics and mask; where nothing is
+    pooled, those of the linear bounds too, for max pooling has planes that are equally good."""
+    network, (inputs, labels) = made(name).double().train(), batch()
     inputs = inputs.double()
-    parameter = network.synapses[0][0].routing.norm.weight  # type: ignore[index, union-attr]
-    direction = torch.linspace(-1.0, 1.0, len(parameter), dtype=torch.float64)
+    parameter = network.get_parameter(path) if path else next(network.parameters())
+    direction = torch.linspace(-1.0, 1.0, parameter.numel(), dtype=torch.float64).reshape(parameter.shape)
+
+    def total() -> Tensor:
+        found = bounded(network, inputs, labels, 0.05, with_linear=with_linear)
+        return (found.margins if found.linear_margins is None else found.linear_margins).sum()
 
     def value(step: float) -> Tensor:
         with torch.no_grad():
             parameter.add_(step * direction)
-            result = bounded(network, inputs, labels, 0.05).margins.sum()
+            result = total()
             parameter.sub_(step * direction)
         return result
 
-    bounded(network, inputs, labels, 0.05).margins.sum().backward()
+    total().backward()
     assert parameter.grad is not None
     slope = (value(1e-6) - value(-1e-6)) / 2e-6
-    assert float(parameter.grad @ direction) == pytest.approx(float(slope), rel=1e-4)
+    assert float((parameter.grad * direction).sum()) == pytest.approx(float(slope), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", SPIKING)
@@ -183,6 +231,35 @@ def test_surrogate_gradients_of_both_ends() -> None:
     expected = [1.0 / (1.0 + (torch.pi * distance) ** 2) for distance in (0.3, 0.2)]
     assert lower.grad is not None and upper.grad is not None
     assert (lower.grad.item(), upper.grad.item()) == (pytest.approx(expected[0], rel=1e-5), pytest.approx(10.0 * expected[1], rel=1e-5))
+
+
+@pytest.mark.parametrize("name", SPIKING)
+def test_a_decided_spike_still_has_a_gradient_in_the_linear_bound(name: str) -> None:
+    """The bound is that of the rule; its gradient is what the spike would change, times the surrogate at the end that is worse."""
+    layer, rule = Fire(SPIKING[name], "arctangent"), rule_for(Fire(SPIKING[name], "arctangent"))
+    lower, upper = (torch.tensor([[layer.threshold + end]], dtype=torch.float64, requires_grad=True) for end in (-0.4, -0.3))
+    potential = Interval(lower, upper)
+    for on_carried, on_spikes in ((0.5, 2.0), (0.5, -2.0), (-1.0, 0.0)):
+        coefficients = tuple(torch.tensor([[[a]]], dtype=torch.float64) for a in (on_carried, on_spikes))
+        back, constant = linear(layer, (potential,), coefficients)
+        assert rule is not None
+        expected = rule.linear(layer, rule.relax(layer, (potential,)), coefficients)
+        assert torch.equal(constant, expected[1]) and back[0] is not None and torch.equal(back[0], expected[0][0])
+        outputs = [layer(torch.tensor(layer.threshold + side, dtype=torch.float64)) for side in (-1e-9, 1e-9)]
+        silent, firing = (on_carried * float(carried) + on_spikes * float(spikes) for carried, spikes in outputs)
+        jump = firing - silent
+        slopes = torch.autograd.grad(constant.sum(), (lower, upper))
+        surrogates = [1.0 / (1.0 + (torch.pi * distance) ** 2) for distance in (0.4, 0.3)]
+        wanted = [max(jump, 0.0) * surrogates[0], min(jump, 0.0) * surrogates[1]]
+        assert [float(slope) for slope in slopes] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_double_view_keeps_the_layer_and_its_gradients() -> None:
+    layer = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    view = in_double(layer)
+    assert isinstance(view, nn.Sequential) and view[0].weight.dtype == torch.float64 and layer[0].weight.dtype == torch.float32
+    view[0].weight.sum().backward()
+    assert torch.equal(layer[0].weight.grad, torch.ones(3, 2))
 
 
 def test_batch_norm_takes_the_batch_and_keeps_its_own() -> None:

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from neurocert.certify import LinfBall, Verdict, verify
 from neurocert.certify.bounds.interval import Interval
 from neurocert.certify.training.live import LiveBounds
-from neurocert.certify.training.robust import RobustObjective, draw_interval_weights, imbalance, looseness, ramp, train
+from neurocert.certify.training.robust import RobustObjective, draw_interval_weights, imbalance, linear_share, looseness, ramp, train
 from neurocert.models.checkpoints import encode
 from neurocert.models.data.digits import digits
 from neurocert.models.data.samples import Samples
 from neurocert.models.errors import RecipeError
 from neurocert.models.networks.classifier import Classifier
 from neurocert.models.training import loop
-from neurocert.models.training.recipe import Recipe, RobustSpec, load_recipe
+from neurocert.models.training.recipe import LinearSpec, Recipe, RobustSpec, load_recipe
 
 EPSILON = 0.03
 ROBUST: dict[str, Any] = {"norm": "linf", "epsilon": EPSILON, "stretch": 1.5, "warm_up_epochs": 1, "ramp_epochs": 5}
@@ -40,8 +40,8 @@ def recipe(robust: dict[str, Any] | None = None, semantics: dict[str, Any] | Non
     )
 
 
-def certified(network: Classifier, samples: Samples) -> int:
-    certificates = verify(network, samples.inputs, samples.labels, LinfBall(EPSILON), "interval", attack=None)
+def certified(network: Classifier, samples: Samples, method: str = "interval") -> int:
+    certificates = verify(network, samples.inputs, samples.labels, LinfBall(EPSILON), method, attack=None)
     return sum(certificate.verdict is Verdict.CERTIFIED for certificate in certificates)
 
 
@@ -76,6 +76,7 @@ def test_same_recipe_same_bytes() -> None:
         {"tightness": 0.0},
         {"balance": 0.0},
         {"weights": "default"},
+        {"linear": {"start": 1.0, "end": 0.0}},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -105,6 +106,37 @@ def test_ramp() -> None:
     assert [ramp(spec, epoch) for epoch in (0.0, 1.99, 2.0, 3.0, 5.5, 6.0, 9.0)] == [0.0, 0.0, 0.0, 0.25, 0.875, 1.0, 1.0]
     sudden = RobustSpec(norm="linf", epsilon=0.1, warm_up_epochs=1, ramp_epochs=0)
     assert [ramp(sudden, epoch) for epoch in (0.5, 1.0)] == [0.0, 1.0]
+
+
+def test_linear_share() -> None:
+    falling = RobustSpec(norm="linf", epsilon=0.1, warm_up_epochs=0, ramp_epochs=4, linear=LinearSpec(start=1.0, end=0.5))
+    assert [linear_share(falling, share) for share in (0.0, 0.5, 1.0)] == [1.0, 0.75, 0.5]
+    assert linear_share(RobustSpec(norm="linf", epsilon=0.1, warm_up_epochs=0, ramp_epochs=4), 0.5) == 0.0
+
+
+def test_the_mix_lies_between_its_parts_and_is_left_out_where_nothing_of_it_counts() -> None:
+    network, _ = train(recipe(epochs=2))
+    samples = digits("validation").take(range(20))
+
+    def loss(start: float, end: float, epoch: float) -> float:
+        robust = ROBUST | {"weights": "default", "tightness": 0.0, "balance": 0.0, "linear": {"start": start, "end": end}}
+        return RobustObjective(network.eval(), recipe(robust)).loss(samples.inputs, samples.labels, epoch).item()
+
+    plain = RobustObjective(network.eval(), recipe(ROBUST | {"weights": "default"}))
+    intervals = plain.loss(samples.inputs, samples.labels, 6.0).item()
+    assert loss(1.0, 1.0, 6.0) < loss(1.0, 0.5, 6.0) < intervals
+    assert loss(1.0, 0.0, 6.0) == intervals
+    assert loss(1.0, 0.0, 3.0) < loss(0.5, 0.0, 3.0)
+
+
+def test_training_that_ends_with_linear_bounds_counts_what_they_certify() -> None:
+    network, _ = train(recipe(epochs=4))
+    samples = digits("validation")
+    plain = ROBUST | {"weights": "default"}
+    settings = plain | {"linear": {"start": 1.0, "end": 1.0}}, plain
+    linear, intervals = (RobustObjective(network, recipe(robust)).evaluate(samples)[0].correct for robust in settings)
+    assert linear > intervals
+    assert linear <= certified(network, samples, "linear") + 1  # which refines its intervals, too
 
 
 def test_loss_follows_the_ramp() -> None:
@@ -150,7 +182,7 @@ def test_interval_weights_keep_widths() -> None:
 
 def bounds_of(neurons: list[tuple[Tensor, Tensor]], width: float) -> LiveBounds:
     intervals = tuple(Interval(lower, upper) for lower, upper in neurons)
-    return LiveBounds(torch.zeros(1), torch.zeros(1), Interval(torch.zeros(4), torch.full((4,), width)), intervals)
+    return LiveBounds(torch.zeros(1), torch.zeros(1), None, Interval(torch.zeros(4), torch.full((4,), width)), intervals)
 
 
 def test_looseness() -> None:

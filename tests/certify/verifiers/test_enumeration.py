@@ -48,6 +48,20 @@ def test_certified_where_every_point_stands(kind: str, count: int) -> None:
     assert certified > 0 or count == 2
 
 
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_what_is_not_certified_has_a_witness(kind: str) -> None:
+    """Gradients miss some of them; trying every point does not, however little the attack that was asked for finds."""
+    torch.manual_seed(0)
+    network, x = NETWORKS[kind]().eval(), torch.randint(0, 2, (12, 8)).float()
+    labels = network(x).argmax(1)
+    found = certify.verify(network, x, labels, certify.Flips(1), "enumeration", attack="fgsm")
+    assert {certificate.verdict for certificate in found} == {"certified", "falsified"}
+    for index, certificate in enumerate(found):
+        if certificate.witness is not None:
+            point = certificate.witness.point[None]
+            assert int((point != x[index]).sum()) <= 1 and int(network(point).argmax()) != int(labels[index])
+
+
 def test_with_uncertain_weights() -> None:
     torch.manual_seed(0)
     network, x = NETWORKS["relu"]().eval(), torch.randint(0, 2, (6, 8)).float()

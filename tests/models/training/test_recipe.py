@@ -91,6 +91,12 @@ def test_hash_of_a_recipe_without_bounds_knows_nothing_of_them() -> None:
     """Checkpoints name the hash of their recipe; a table that is not there must not change it."""
     recipe, robust = parse_recipe(STATIC.encode()), Recipe.model_validate(changed(put("robust", ROBUST)) | {"semantics": "static"})
     assert recipe.sha256 == hashlib.sha256(recipe.model_dump_json().replace(ABSENT, "").encode()).hexdigest()
+    assert (
+        robust.sha256
+        == hashlib.sha256(
+            robust.model_dump_json().replace(',"linear":null', "").replace(ABSENT.replace(',"robust":null', ""), "").encode()
+        ).hexdigest()
+    )
     assert robust.sha256 not in {recipe.sha256, Recipe.model_validate(changed(put("robust", ROBUST | {"epsilon": 0.2}))).sha256}
 
 
@@ -131,6 +137,9 @@ def test_file_by_its_path(tmp_path: Path) -> None:
         (put("robust", ROBUST | {"clean_weight": 1.5}), "robust.clean_weight: Input should be less than or equal to 1, got 1.5"),
         (put("robust", ROBUST | {"radius": 0.1}), "robust.radius: Extra inputs are not permitted"),
         (put("robust", ROBUST | {"ramp_epochs": 2}), "robust: warm-up and ramp take 2 epochs of 2, expected some left at full radius"),
+        (put("robust", ROBUST | {"linear": {"start": 2.0}}), "robust.linear.start: Input should be less than or equal to 1, got 2.0"),
+        (put("robust", ROBUST | {"linear": {"start": 0.0}}), "robust.linear: got start 0 and end 0, expected one of them above 0"),
+        (put("robust", ROBUST | {"linear": {"share": 0.5}}), "robust.linear.share: Extra inputs are not permitted"),
         (put("masks", {"penalty": "l2"}), "masks.penalty: Input should be 'squared' or 'l1', got 'l2'"),
         (put("masks", {"target": 1.5}), "masks.target: Input should be less than or equal to 1, got 1.5"),
         (put("masks", {"freeze_after": 2}), "masks.freeze_after is 2 of 2 epochs, expected some left after it"),
