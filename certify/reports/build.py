@@ -57,7 +57,7 @@ def build_report(
     outcomes = tuple(_outcome(outcome, indices, positions) for outcome in found)
     return Report(
         network=_network(checkpoint),
-        data=parts.Data(name=config.data, noun=_noun(config.data), sha256=data.sha256, size=len(data)),
+        data=parts.Data(name=config.data, noun=noun(config.data), sha256=data.sha256, size=len(data)),
         perturbation=_perturbation(config, problem),
         arithmetic=parts.Arithmetic(name=problem.arithmetic.name, statement=problem.arithmetic.statement),
         methods=config.methods,
@@ -69,7 +69,7 @@ def build_report(
         witnesses=tuple(_witness(witness, problem) for witness in witnesses.values()),
         summaries=tuple(parts.summarise(outcomes, epsilon, config.methods) for epsilon in config.epsilons),
         routing=_routing(checkpoint, problem),
-        environment=_environment(),
+        environment=describe_environment(),
         seconds=seconds,
         assumptions=ASSUMPTIONS if problem.weights is None else (*ASSUMPTIONS, ONE_CHOICE),
         command=config.command,
@@ -147,7 +147,8 @@ def _routing(checkpoint: Checkpoint, problem: Problem) -> tuple[parts.Routing, .
     )
 
 
-def _environment() -> parts.Environment:
+def describe_environment() -> parts.Environment:
+    """Versions and threads, now."""
     return parts.Environment(
         neurocert=version("neurocert"),
         torch=torch.__version__,
@@ -158,5 +159,6 @@ def _environment() -> parts.Environment:
     )
 
 
-def _noun(data: str) -> str:
+def noun(data: str) -> str:
+    """What the samples of a data source are, in the plural."""
     return "held-out digits" if data == "digits" else "test samples"

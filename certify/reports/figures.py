@@ -29,7 +29,7 @@ def sandwich(report: Report) -> Figure:
     """
     radii, summaries = report.perturbation.epsilons, report.summaries
     clean = report.clean.proportion
-    limit = _line("clean", INK, radii, [100 * clean.value] * len(radii), [str(clean)] * len(radii))
+    limit = line("clean", INK, radii, [100 * clean.value] * len(radii), [str(clean)] * len(radii))
     limit |= {"mode": "lines", "line": {"color": INK, "width": 1.5, "dash": "dot"}}
     certified = _curve("certified", COLOURS["certified"], summaries, "certified")
     traces = [limit, certified]
@@ -38,7 +38,7 @@ def sandwich(report: Report) -> Figure:
         traces = [limit, attacked, certified | {"fill": "tonexty", "fillcolor": GAP}]
     logarithmic = radii[0] > 0 and radii[-1] > WIDE * radii[0]
     axis = {"title": {"text": "radius ε"}, "tickvals": radii, "ticktext": [f"{radius:g}" for radius in radii]}
-    return _figure(
+    return figure(
         traces,
         xaxis=axis | {"type": "log" if logarithmic else "linear"},
         yaxis={"title": {"text": "share of samples, %"}, "range": [0, 103]},
@@ -58,9 +58,9 @@ def margins(report: Report, summary: Summary) -> Figure:
         if outcome.bound is not None:
             bounds[outcome.verdict].append(max(outcome.bound, least))
     bins = _Bins.over([*clean, *chain(*bounds.values())])
-    outline = _line("clean margin", INK, bins.middles(), bins.count(clean), None)
+    outline = line("clean margin", INK, bins.middles(), bins.count(clean), None)
     outline |= {"mode": "lines", "line": {"color": INK, "width": 1.5, "shape": "hvh"}, "hovertemplate": "%{y} clean margins<extra></extra>"}
-    return _figure(
+    return figure(
         [*(_bars(verdict, bins, bounds[verdict]) for verdict in VERDICTS if bounds[verdict]), outline],
         xaxis={"title": {"text": "margin"}, "zeroline": True, "zerolinecolor": INK},
         yaxis={"title": {"text": "samples"}, "rangemode": "tozero"},
@@ -95,14 +95,15 @@ def _curve(name: str, colour: str, summaries: tuple[Summary, ...], field: str) -
     """One proportion over the radius, with its intervals as error bars."""
     shares = [getattr(summary, field) for summary in summaries]
     heights = [100 * share.proportion.value for share in shares]
-    trace = _line(name, colour, [s.epsilon for s in summaries], heights, [str(share.proportion) for share in shares])
+    trace = line(name, colour, [s.epsilon for s in summaries], heights, [str(share.proportion) for share in shares])
     above = [100 * share.upper - height for share, height in zip(shares, heights, strict=True)]
     below = [height - 100 * share.lower for share, height in zip(shares, heights, strict=True)]
     bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.2, "width": 5, "color": colour}
     return trace | {"error_y": bars}
 
 
-def _line(name: str, colour: str, x: Any, y: list[Any], text: list[str] | None) -> Figure:
+def line(name: str, colour: str, x: Any, y: list[Any], text: list[str] | None) -> Figure:
+    """One curve with markers, and the words that a pointer finds at each."""
     return {
         "type": "scatter",
         "name": name,
@@ -127,7 +128,8 @@ def _bars(verdict: Verdict, bins: _Bins, bounds: list[float]) -> Figure:
     }
 
 
-def _figure(traces: list[Figure], **layout: Any) -> Figure:
+def figure(traces: list[Figure], **layout: Any) -> Figure:
+    """Traces with the layout that all figures share; ``xaxis`` and ``yaxis`` must be given."""
     shared = {
         "font": {"family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "size": 13, "color": INK},
         "margin": {"l": 58, "r": 16, "t": 8, "b": 52},

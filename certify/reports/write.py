@@ -21,10 +21,10 @@ class ReportFiles:
     json: Path
 
 
-def report_files(directory: str | Path) -> ReportFiles:
+def report_files(directory: str | Path, stem: str = "report") -> ReportFiles:
     """Where ``write_reports`` will write, after making the directory and checking that it can be written to.
 
-    To be called before a long computation, too.
+    With another stem it serves other pairs of files. To be called before a long computation, too.
 
     Raises:
         InputError: the directory cannot be made or written to, or one of the names is taken by a directory.
@@ -37,7 +37,7 @@ def report_files(directory: str | Path) -> ReportFiles:
         raise InputError(f"{directory}: cannot be made a directory: {reason}", "choose another directory for the report") from error
     if not os.access(directory, os.W_OK | os.X_OK):
         raise InputError(f"{directory}: is not writable", "choose another directory for the report")
-    files = ReportFiles(directory / "report.html", directory / "report.json")
+    files = ReportFiles(directory / f"{stem}.html", directory / f"{stem}.json")
     for path in (files.html, files.json):
         if path.is_dir():
             raise InputError(f"{path}: is a directory, expected a file or nothing", "remove it, or choose another directory for the report")

@@ -93,6 +93,30 @@ class RobustSpec(Strict):
     weights: Literal["interval", "default"] = "interval"
 
 
+class SnanSpec(Strict):
+    """A spiking neuron-astrocyte network before the classifier, which learns from its firing-rate maps.
+
+    Attributes:
+        seed: of connections, of the choice of images, and of noise.
+        per_class: training images of each class that the classifier learns from.
+        held_out: validation images, and test images, of each class.
+        shown: training images of each class that the spiking network is shown, once.
+        situation: the labels that it is shown; all where this is left out.
+        noise: share of the enlarged pixels that are inverted in training and validation images; the network is shown clean ones.
+        spiking: false for the control, whose maps are the enlarged images resampled, without a network.
+        settings: fields of ``neurocert.models.snan.settings.Settings`` that are not the paper's.
+    """
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    per_class: Annotated[int, Field(ge=1)]
+    held_out: Annotated[int, Field(ge=1)]
+    shown: Annotated[int, Field(ge=1)]
+    situation: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] | None = None
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    spiking: bool = True
+    settings: Annotated[dict[str, Any], Field(default_factory=dict)]
+
+
 def _static_or_table(value: Any) -> Any:
     """TOML has no null: the word "static" stands for a network without spikes."""
     if isinstance(value, str) and value != "static":
@@ -110,6 +134,7 @@ class Recipe(Strict):
         architecture, semantics: the network.
         data, training: what it learns, and how.
         robust: how it is made certifiable, if it is.
+        snan: what stands before it, if anything does.
     """
 
     name: Name
@@ -120,6 +145,7 @@ class Recipe(Strict):
     data: DataSpec
     training: TrainingSpec
     robust: RobustSpec | None = None
+    snan: SnanSpec | None = None
 
     @model_validator(mode="after")
     def _buildable(self) -> Recipe:
@@ -132,13 +158,20 @@ class Recipe(Strict):
             raise ValueError(f"robust: warm-up and ramp take {before} epochs of {self.training.epochs}, expected some left at full radius")
         return self
 
+    @model_validator(mode="after")
+    def _one_table(self) -> Recipe:
+        if self.robust and self.snan:
+            raise ValueError("got both tables [robust] and [snan], expected one of them at most")
+        return self
+
     @property
     def sha256(self) -> str:
         """Hash of the canonical JSON (all fields, defaults filled in): the same for the same training however the file is laid out.
 
-        A table [robust] that is not there is left out.
+        A table [robust] or [snan] that is not there is left out.
         """
-        return hashlib.sha256(self.model_dump_json(exclude={"robust"} if self.robust is None else None).encode()).hexdigest()
+        absent = {name for name in ("robust", "snan") if getattr(self, name) is None}
+        return hashlib.sha256(self.model_dump_json(exclude=absent).encode()).hexdigest()
 
 
 def recipes() -> tuple[str, ...]:
