@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from neurocert.certify.certificate import Certificate, Verdict, Witness
     from neurocert.certify.config import RunConfig
     from neurocert.certify.reports.schema import Report
+    from neurocert.certify.reports.snan.config import StudyConfig
     from neurocert.certify.runner import run
+    from neurocert.certify.snan_study import study
     from neurocert.perturbations.balls import L1Ball, L2Ball, LinfBall
     from neurocert.perturbations.boxes import Box, WeightedLinfBall
     from neurocert.perturbations.drift import SharedDrift
@@ -27,6 +29,7 @@ _HOMES = {
     "Report": "neurocert.certify.reports.schema",
     "RunConfig": "neurocert.certify.config",
     "SharedDrift": "neurocert.perturbations.drift",
+    "StudyConfig": "neurocert.certify.reports.snan.config",
     "Verdict": "neurocert.certify.certificate",
     "WeightBox": "neurocert.perturbations.weights",
     "WeightedLinfBall": "neurocert.perturbations.boxes",
@@ -34,6 +37,7 @@ _HOMES = {
     "attack": "neurocert.certify.api",
     "load": "neurocert.certify.api",
     "run": "neurocert.certify.runner",
+    "study": "neurocert.certify.snan_study",
     "verify": "neurocert.certify.api",
 }
 
@@ -47,6 +51,7 @@ __all__ = [
     "Report",
     "RunConfig",
     "SharedDrift",
+    "StudyConfig",
     "Verdict",
     "WeightBox",
     "WeightedLinfBall",
@@ -54,6 +59,7 @@ __all__ = [
     "attack",
     "load",
     "run",
+    "study",
     "verify",
 ]
 
