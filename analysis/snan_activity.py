@@ -33,7 +33,7 @@ class Raster:
 
 @dataclass(frozen=True, eq=False)
 class Calcium:
-    """Calcium in uM while the network is shown one image and then left alone; means over the astrocytes.
+    """Calcium in uM while the network is shown one image, several times, and then left alone; means over the astrocytes.
 
     Attributes:
         times: (T,), ms from the onset.
@@ -64,11 +64,12 @@ def raster(network: Network, image: Mask) -> Raster:
     return Raster(times * settings.dt * 1e3, np.concatenate(found))
 
 
-def calcium_trace(network: Network, image: Mask, every: int = 50) -> Calcium:
-    """One image as training shows it, to astrocytes at their initial values, up to the moment whose calcium map is kept.
+def calcium_trace(network: Network, image: Mask, pulses: int = 10, every: int = 50) -> Calcium:
+    """Training pulses of one image, to astrocytes at their initial values, up to the moment whose calcium map would be kept.
 
     Args:
         image: bool (E,).
+        pulses: how often it is shown, one training period after another; a single pulse leaves calcium as it was.
         every: steps between two values.
 
     Raises:
@@ -78,9 +79,11 @@ def calcium_trace(network: Network, image: Mask, every: int = 50) -> Calcium:
     settings, simulation, syncytium = network.settings, Simulation(network), Syncytium(network.settings)
     protocol, sees = settings.protocol, _sees(network, image)
     stimulus, rows = np.where(image, protocol.training_current, 0.0)[None], []
-    for step in range(settings.steps(protocol.training_period) + settings.steps(protocol.pause)):
-        shown = stimulus if step < settings.steps(protocol.training_pulse) else None
-        simulation.step(shown, feedback=False, astrocytes=syncytium)
+    period, pulse = settings.steps(protocol.training_period), settings.steps(protocol.training_pulse)
+    for step in range(pulses * period + settings.steps(protocol.pause)):
+        shown = stimulus if step < pulses * period and step % period < pulse else None
+        onset = (step + 1) % period == 0 and step + 1 < pulses * period
+        simulation.step(shown, onset=onset, feedback=False, astrocytes=syncytium)
         if step % every == 0:
             now = syncytium.calcium.reshape(-1)
             rows.append((step * settings.dt * 1e3, _mean(now[sees]), _mean(now[~sees]), float(now.max())))

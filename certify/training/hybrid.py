@@ -77,6 +77,9 @@ def _maps(samples: Samples, network: Network, spec: SnanSpec, noise: float, gene
 
 
 def _settings(recipe: Recipe, spec: SnanSpec) -> Settings:
+    if unknown := sorted(spec.settings.keys() - Settings.__dataclass_fields__.keys()):
+        known = ", ".join(Settings.__dataclass_fields__)
+        raise RecipeError(f"recipe {recipe.name}: snan.settings: {unknown[0]}: there is no such setting", f"known: {known}")
     try:
         return TypeAdapter(Settings).validate_python(spec.settings)
     except (ValidationError, TypeError) as error:

@@ -102,7 +102,7 @@ def cluster_cloud(clouds: Sequence[Cloud], classes: Sequence[str]) -> Figure:
 def raster(trace: Trace) -> Figure:
     """Spikes of a test presentation."""
     points = {
-        "type": "scattergl",
+        "type": "scatter",
         "mode": "markers",
         "x": list(trace.spike_times),
         "y": list(trace.spike_neurons),
@@ -113,7 +113,7 @@ def raster(trace: Trace) -> Figure:
 
 
 def calcium(trace: Trace) -> Figure:
-    """Calcium after one training pulse, and the threshold above which astrocytes modulate."""
+    """Calcium after training pulses, and the threshold above which astrocytes modulate."""
     parts = (("zones in the object", trace.inside), ("other zones", trace.outside), ("highest", trace.highest))
     curves = [
         line(name, colour(position), list(trace.calcium_times), list(values), None)
@@ -124,7 +124,7 @@ def calcium(trace: Trace) -> Figure:
     ends = [trace.calcium_times[0], trace.calcium_times[-1]]
     limit = line("threshold of modulation", INK, ends, [trace.threshold] * 2, None)
     limit |= {"mode": "lines", "line": {"color": INK, "width": 1.5, "dash": "dot"}, "hoverinfo": "skip"}
-    return figure([*curves, limit], xaxis=_titled("ms from the onset of the pulse"), yaxis=_titled("calcium, µM"), hovermode="x unified")
+    return figure([*curves, limit], xaxis=_titled("ms from the first onset"), yaxis=_titled("calcium, µM"), hovermode="x unified")
 
 
 def curve(name: str, shade: str, x: Sequence[float], shares: Sequence[Share]) -> Figure:

@@ -144,7 +144,7 @@ def _plots(study: Study) -> list[Plot]:
                 f"Sample {trace.sample}; {trace.neurons} neurons of the excitatory layer.",
                 figures.raster(trace),
             ),
-            Plot("Calcium after being shown once", about, figures.calcium(trace)),
+            Plot("Calcium after ten pulses", about, figures.calcium(trace)),
         ]
     return plots
 

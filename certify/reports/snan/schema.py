@@ -124,7 +124,7 @@ class Trace(Strict):
     Attributes:
         spike_times, spike_neurons: of a test presentation, ms; every spike of every ``stride``-th neuron, counted among those.
         neurons: how many the raster shows.
-        calcium_times: ms from the onset of a training pulse.
+        calcium_times: ms from the onset of the first of ten training pulses.
         inside, outside, highest: mean calcium of astrocytes that see the object, of the others, and the highest, uM.
         threshold: above which they modulate.
         limit: of calcium by the invariant box of the equations, whatever the input.
