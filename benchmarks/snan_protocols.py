@@ -44,8 +44,8 @@ Piece = tuple[str, Callable[[], list[Record]]]
 
 def noise_pieces(name: str, folder: Path, store: Path, per_class: int, test: int, levels: tuple[float, ...], model: str) -> Iterator[Piece]:
     """One piece for each split and training noise of one data set."""
-    for split in SPLITS:
-        for level in levels:
+    for level in levels:
+        for split in SPLITS:
             key = f"{name}/{model}/split {split}/training noise {level:g}"
             yield key, partial(_noise, folder, store / f"{folder.name}-{per_class}-{test}-{split}", per_class, test, split, level, model)
 
@@ -119,10 +119,10 @@ def pieces(data: Path, store: Path) -> dict[str, list[Piece]]:
     omniglot = data / "omniglot" / "omniglot28.npz"
     return {
         "omniglot": [*drawing_pieces(omniglot, store, "lenet")],
-        "few": [*few_pieces(mnist, store, 30, FEW[:-1], "lenet")],
-        "mnist-50": [*noise_pieces("mnist, 50 per class", mnist, store, 50, 30, (0.0, FIXED, 0.1, 0.3, 0.4, 0.5), "lenet")],
-        "fashion-50": [*noise_pieces("fashion, 50 per class", fashion, store, 50, 30, clean, "lenet")],
-        "mnist-50-vit": [*noise_pieces("mnist, 50 per class", mnist, store, 50, 30, clean, "vit")],
+        "few": [*few_pieces(mnist, store, 15, FEW[:-1], "lenet")],
+        "mnist-50": [*noise_pieces("mnist, 50 per class", mnist, store, 50, 15, (0.0, FIXED, 0.3, 0.1, 0.4, 0.5), "lenet")],
+        "fashion-50": [*noise_pieces("fashion, 50 per class", fashion, store, 50, 15, clean, "lenet")],
+        "mnist-50-vit": [*noise_pieces("mnist, 50 per class", mnist, store, 50, 15, clean, "vit")],
         "mnist-750": [*noise_pieces("mnist, 750 per class", mnist, store, 750, 30, clean, "lenet")],
         "few-750": [*few_pieces(mnist, store, 30, FEW[-1:], "lenet")],
         "mnist-750-all": [*noise_pieces("mnist, 750 per class", mnist, store, 750, 30, (FIXED, 0.1, 0.3, 0.4, 0.5), "lenet")],
