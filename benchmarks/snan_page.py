@@ -53,7 +53,8 @@ def protocols() -> Iterator[str]:
     grouped = group(found)
     yield "## Spiking preprocessing under impulse noise\n"
     yield (
-        "`benchmarks/snan_protocols.py`. Percent of the test images decided rightly, pooled over splits, with 95 % intervals, and the deviation of the splits. S-B "
+        "`benchmarks/snan_protocols.py`: percent of the test images decided rightly, pooled over splits, with 95 % intervals and ± the "
+        "deviation of the splits. S-B "
         "networks know five classes only, so the others are scored on those as well. Noise inverts that share of the pixels of the "
         "enlarged image; of the original one for the standalone classifier, which has no enlarged one. The control resamples the "
         "noisy enlarged image without a network.\n"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurocert.analysis.astrocyte_box import invariant_box
+from neurocert.analysis.astrocyte_box import AstrocyteBox, require_possible
 from neurocert.analysis.clusters import clusters
 from neurocert.analysis.snan_activity import calcium_trace, raster
 from neurocert.certify.campaign.campaign import Progress
@@ -66,7 +66,7 @@ def study(config: StudyConfig, progress: Progress = lambda text, done, steps: No
     """
     begun = time.perf_counter()
     checkpoint, data = load(config.checkpoint), load_samples(config.data)
-    recipe = _few_recipe(config)
+    box, recipe = require_possible(checkpoint.hybrid.preprocessor.network), _few_recipe(config)
     require_fit(data, checkpoint.classifier.inputs, len(checkpoint.classifier.classes))
     indices = chosen_indices(config.samples, data)
     samples = data.take(indices)
@@ -99,7 +99,7 @@ def study(config: StudyConfig, progress: Progress = lambda text, done, steps: No
         pictures=_pictures(config, subject, seen),
         clouds=_clouds(config, subject, seen),
         few_shots=() if recipe is None else tuple(_few(config, recipe, samples, count) for count in config.few_shots),
-        trace=_trace(subject) if checkpoint.hybrid.spiking else None,
+        trace=_trace(subject, box) if checkpoint.hybrid.spiking else None,
         seed=config.seed,
         environment=describe_environment(),
         seconds=time.perf_counter() - begun,
@@ -253,13 +253,12 @@ def _few(config: StudyConfig, recipe: Recipe, samples: Samples, count: int) -> s
     return schema.FewShots(per_class=count, clean=shares[0], noisy=shares[1])
 
 
-def _trace(subject: _Subject) -> schema.Trace:
+def _trace(subject: _Subject, box: AstrocyteBox) -> schema.Trace:
     """Spikes and calcium of the first sample, and what calcium can never exceed."""
     network = subject.hybrid.preprocessor.network
     settings, spikes, calcium = network.settings, raster(network, subject.binary[0]), calcium_trace(network, subject.binary[0])
     stride = math.ceil(settings.excitatory**2 / RASTER_NEURONS)
     kept = spikes.neurons % stride == 0
-    box = invariant_box(settings.astrocyte, settings.glutamate)
     inside, outside = (tuple(None if math.isnan(v) else v for v in part.tolist()) for part in (calcium.inside, calcium.outside))
     return schema.Trace(
         sample=subject.indices[0],
