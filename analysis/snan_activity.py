@@ -61,7 +61,7 @@ def raster(network: Network, image: Mask) -> Raster:
         spikes = simulation.step(stimulus if step < settings.steps(settings.protocol.test_pulse) else None)[0]
         found.append(np.flatnonzero(spikes))
     times = np.repeat(np.arange(len(found)), [len(neurons) for neurons in found])
-    return Raster(times * settings.dt * 1e3, np.concatenate(found))
+    return Raster(times.astype(np.float64) * settings.dt * 1e3, np.concatenate(found))
 
 
 def calcium_trace(network: Network, image: Mask, pulses: int = 10, every: int = 50) -> Calcium:

@@ -89,8 +89,8 @@ def _drawings(file: Path, store: Path, drawings: int, subset: int, model: str) -
     random = np.random.default_rng(subset)
     members = [random.permutation(np.flatnonzero(characters == one)) for one in random.choice(np.unique(characters), 10, replace=False)]
     shown, left = (np.concatenate([part[cut] for part in members]) for cut in (slice(drawings), slice(drawings, None)))
-    sets = (make_samples(torch.from_numpy(images[part]).float(), _labels(characters[part]), "omniglot") for part in (shown, left))
-    return _few_shots(*sets, subset, store, model)
+    train, test = (make_samples(torch.from_numpy(images[part]).float(), _labels(characters[part]), "omniglot") for part in (shown, left))
+    return _few_shots(train, test, subset, store, model)
 
 
 def _labels(characters: np.ndarray) -> torch.Tensor:

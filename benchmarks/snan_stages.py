@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ from neurocert.models.networks.lenet import LeNet
 from neurocert.models.networks.vit import VisionTransformer
 from neurocert.models.registry import build
 from neurocert.models.semantics import Semantics
-from neurocert.models.snan.network import create
+from neurocert.models.snan import files
+from neurocert.models.snan.network import Network, create
 from neurocert.models.snan.preprocessor import THRESHOLD, Preprocessor
 from neurocert.models.snan.settings import Settings
 from neurocert.models.snan.training import imprint, situation
@@ -48,12 +50,12 @@ def choose(samples: Samples, per_class: int, seed: int) -> Samples:
 
 @dataclass(frozen=True)
 class Stage:
-    """The spiking networks of one split, and the inputs that come out of them, kept in files between runs.
+    """The spiking networks of one split, and the inputs that come out of them, both kept in files between runs.
 
     Attributes:
         train: what the networks are shown once; the situation-based one sees up to 50 images of five classes of it.
         seed: of connections and noise.
-        cache: folder of this split's maps.
+        cache: folder of this split's networks and maps.
         situation_based: whether there is one.
     """
 
@@ -68,7 +70,7 @@ class Stage:
         if not file.exists():
             self.cache.mkdir(parents=True, exist_ok=True)
             made = {kind: tensor.numpy() for kind, tensor in self._inputs(images, noise).items()}
-            np.savez(file.with_suffix(".part.npz"), **made)
+            np.savez(file.with_suffix(".part.npz"), allow_pickle=False, **made)
             file.with_suffix(".part.npz").rename(file)
         with np.load(file, allow_pickle=False) as stored:
             return {kind: torch.from_numpy(stored[kind]) for kind in stored.files}
@@ -80,11 +82,17 @@ class Stage:
         empty = Preprocessor(create(Settings(), self.seed), size)
         corrupted = invert(torch.from_numpy(empty.binarise(images)).float(), noise, generator)
         pixels, side = corrupted.numpy() > 0.5, empty.network.settings.excitatory
-        made = {name: Preprocessor(imprint(empty.network, empty.binarise(shown)), size).maps(pixels) for name, shown in self._shown()}
+        made = {name: Preprocessor(self._learned(name, shown, empty), size).maps(pixels) for name, shown in self._shown()}
         made["plain"] = invert((images >= THRESHOLD).float(), noise, generator)
         made["resampled"] = empty.shrink(pixels)
         enlarged = corrupted.reshape(-1, 1, side, side)
         return made | {name: functional.interpolate(apply(enlarged), (size, size), mode="area") for name, apply in FILTERS.items()}
+
+    def _learned(self, name: str, shown: Tensor, empty: Preprocessor) -> Network:
+        file = self.cache / f"{name}.safetensors"
+        if not file.exists():
+            files.save(file, imprint(empty.network, empty.binarise(shown)))
+        return files.load(file).network
 
     def _shown(self) -> Iterator[tuple[str, Tensor]]:
         yield "SNAN", self.train.inputs
@@ -127,7 +135,7 @@ def scores(
     clean: Inputs,
     noisy: dict[float, Inputs],
     labels: Tensor,
-) -> Iterator[dict[str, object]]:
+) -> Iterator[dict[str, Any]]:
     """One record for each row, noise level and set of classes: correct of n, and how the clusters lie.
 
     Situation-based rows are scored on the classes of the situation only, and all others on those as well.

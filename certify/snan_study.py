@@ -78,7 +78,7 @@ def study(config: StudyConfig, progress: Progress = lambda text, done, steps: No
         seen.append(checkpoint.hybrid.maps(_noisy(subject.binary, level, config.seed)))
     progress("invariance and enumeration", steps - 3, steps)
     right = checkpoint.hybrid.classify(seen[0]) == samples.labels
-    radii = {norm: invariance(checkpoint.hybrid.preprocessor, samples.inputs, norm).radius for norm in NORMS}
+    radii: dict[Norm, np.ndarray] = {norm: invariance(checkpoint.hybrid.preprocessor, samples.inputs, norm).radius for norm in NORMS}
     outcomes = _outcomes(config, subject, right, radii["linf"])
     progress("random flips", steps - 2, steps)
     smoothing = _smoothing(config, subject) if config.smoothed else None
