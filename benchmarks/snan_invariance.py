@@ -31,13 +31,14 @@ from neurocert.models.snan.network import create
 from neurocert.models.snan.preprocessor import Preprocessor
 from neurocert.models.snan.presentation import present
 from neurocert.models.snan.settings import Settings
+from neurocert.models.snan.training import imprint, situation
 from neurocert.models.training.recipe import load_recipe
 
 RESULTS = Path(__file__).parent / "results" / "snan_invariance.json"
 NORMS: tuple[Norm, ...] = ("linf", "l2")
 EPSILONS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005)
 EDGES = (0.0, *(10.0 ** (k / 2) for k in range(-12, 1)))
-CHECKED, DRAWS, PRESENTED = 10, 10_000, 5
+CHECKED, DRAWS, PRESENTED = 20, 10_000, 5
 PER_CLASS, DECIDED, ENUMERATED, BUDGET, SMOOTHED, ESTIMATION = 50, 100, 20, 4, 4, 300
 FLIP = 0.02
 EXHAUSTIVE = {False: 30, True: 0}
@@ -57,28 +58,37 @@ def radii(test: Samples, preprocessor: Preprocessor) -> dict[str, Any]:
 
 
 def check(test: Samples, preprocessor: Preprocessor) -> dict[str, Any]:
-    """Changes at 0.999 of the radius: pixels that moved, and spike counts of some of the changed images."""
+    """How many pixels move under changes at 0.999 of the radius."""
     generator, found = torch.Generator().manual_seed(0), {}
     for norm in NORMS:
-        moved_pixels, compared, changed_counts = 0, 0, 0
+        moved_pixels = 0
         for image in test.inputs[:CHECKED].double():
             radius = float(invariance(preprocessor, image[None], norm).radius[0])
             base = preprocessor.binarise(image[None])
             for part in changes(norm, DRAWS, generator).split(1000):
                 moved = (image + 0.999 * radius * part).clamp(0, 1)
                 moved_pixels += int((preprocessor.binarise(moved) != base).sum())
+        found[norm] = {"images": CHECKED, "changes": DRAWS, "pixels that moved": moved_pixels}
+    return found
+
+
+def spikes(test: Samples, train: Samples, preprocessor: Preprocessor) -> dict[str, Any]:
+    """Spike counts of a network that has learned: after such changes, and after one flipped pixel."""
+    generator = torch.Generator().manual_seed(1)
+    shown = train.inputs[situation(train.labels, PER_CLASS, generator)]
+    learned, found = imprint(preprocessor.network, preprocessor.binarise(shown)), {}
+    for norm in NORMS:
+        compared, changed = 0, 0
         for image in test.inputs[:PRESENTED].double():
             radius = float(invariance(preprocessor, image[None], norm).radius[0])
             moved = torch.cat((image[None], (image + 0.999 * radius * changes(norm, 4, generator)).clamp(0, 1)))
-            counts = present(preprocessor.network, preprocessor.binarise(moved))
-            compared, changed_counts = compared + counts[1:].size, changed_counts + int((counts[1:] != counts[:1]).sum())
-        found[norm] = {"images": CHECKED, "changes": DRAWS, "pixels that moved": moved_pixels,
-                       "spike counts compared": compared, "spike counts that changed": changed_counts}  # fmt: skip
+            counts = present(learned, preprocessor.binarise(moved))
+            compared, changed = compared + counts[1:].size, changed + int((counts[1:] != counts[:1]).sum())
+        found[norm] = {"compared": compared, "changed": changed}
     flipped = preprocessor.binarise(test.inputs[:PRESENTED]).repeat(2, 0)
     flipped[np.arange(1, 2 * PRESENTED, 2), torch.randint(flipped.shape[1], (PRESENTED,), generator=generator).numpy()] ^= True
-    counts = present(preprocessor.network, flipped)
-    found["spike counts that one flipped pixel changes"] = (counts[::2] != counts[1::2]).sum(1).tolist()
-    return found
+    counts = present(learned, flipped)
+    return found | {"one flipped pixel changes": (counts[::2] != counts[1::2]).sum(1).tolist()}
 
 
 def changes(norm: Norm, count: int, generator: torch.Generator) -> Tensor:
@@ -159,6 +169,7 @@ def main() -> None:
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "radii": lambda: radii(test, preprocessor),
         "check": lambda: check(test, preprocessor),
+        "spikes": lambda: spikes(test, load_samples(str(data), split="train"), preprocessor),
         "control": lambda: certificates("mnist-snan-control", str(data), test),
         "hybrid": lambda: certificates("mnist-snan", str(data), test),
     }

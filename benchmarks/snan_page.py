@@ -206,22 +206,21 @@ def invariance() -> Iterator[str]:
     yield f"\n| radius from | {' | '.join(f'{edge:.1g}' for edge in edges[:-1])} |\n|{'---|' * len(edges)}"
     for norm, part in found["radii"].items():
         yield f"| {norm}, images | {' | '.join(map(str, part['counts']))} |"
-    if "check" in found:
-        yield from _checked(found["check"])
+    if "check" in found and "spikes" in found:
+        yield from _checked(found["check"], found["spikes"])
     if "control" in found and "hybrid" in found:
         yield from _certificates({"control": found["control"], "SNAN hybrid": found["hybrid"]})
 
 
-def _checked(check: dict[str, Any]) -> Iterator[str]:
+def _checked(check: dict[str, Any], spikes: dict[str, Any]) -> Iterator[str]:
     for norm in ("linf", "l2"):
-        part = check[norm]
+        part, counts = check[norm], spikes[norm]
         yield (
             f"\n{norm}: {part['images']} images x {part['changes']:,} corner and random changes at 0.999 of the radius: "
-            f"**{part['pixels that moved']} pixels moved**; of {part['spike counts compared']:,} spike counts compared, "
-            f"**{part['spike counts that changed']} changed**."
+            f"**{part['pixels that moved']} pixels moved**; of {counts['compared']:,} spike counts compared, **{counts['changed']} changed**."
         )
-    flipped = ", ".join(map(str, check["spike counts that one flipped pixel changes"]))
-    yield f"\nOne flipped pixel, for comparison, changes this many of 6,241 spike counts: {flipped}.\n"
+    flipped = ", ".join(map(str, spikes["one flipped pixel changes"]))
+    yield f"\nOne flipped pixel of an image, for comparison, changes this many of 6,241 spike counts: {flipped}.\n"
 
 
 def _certificates(found: dict[str, dict[str, Any]]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from safetensors import torch as safetensors
 from torch import Tensor
 
@@ -21,7 +21,12 @@ from neurocert.models.snan import files
 from neurocert.models.snan.hybrid import Hybrid
 from neurocert.models.snan.preprocessor import Preprocessor
 
+KIND = "snan-hybrid"
 PARTS = ("snan", "classifier")
+
+
+class _Kind(BaseModel):
+    kind: str | None = None
 
 
 class Metadata(Strict):
@@ -109,10 +114,13 @@ def load(path: str | Path) -> HybridCheckpoint:
 def _decode(data: bytes) -> tuple[Hybrid, Classifier, Metadata]:
     tensors, note = parse(data)
     try:
+        kind = _Kind.model_validate_json(note).kind
+        if kind != KIND:
+            hint = "`certify train` makes hybrids by recipes with a table [snan]"
+            raise CheckpointError(f"holds {kind or 'a classifier alone'}, expected a classifier behind an SNAN", hint)
         metadata = Metadata.model_validate_json(note)
     except ValidationError as error:
-        hint = "expected a file that `certify train` made by a recipe with a table [snan]"
-        raise CheckpointError(f"is not a hybrid: {explain(error)}", hint) from error
+        raise CheckpointError(f"has bad hybrid metadata: {explain(error)}") from error
     if stray := [name for name in tensors if name.partition(".")[0] not in PARTS]:
         raise CheckpointError(f"holds a tensor {stray[0]!r}, expected names that begin with snan. or classifier.")
     snan, own = ({name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")} for part in PARTS)
