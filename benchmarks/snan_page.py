@@ -217,7 +217,7 @@ def _checked(check: dict[str, Any], spikes: dict[str, Any]) -> Iterator[str]:
         part, counts = check[norm], spikes[norm]
         yield (
             f"\n{norm}: {part['images']} images x {part['changes']:,} corner and random changes at 0.999 of the radius: "
-            f"**{part['pixels that moved']} pixels moved**; of {counts['compared']:,} spike counts compared, **{counts['changed']} changed**."
+            f"**{part['pixels that moved']} pixels moved**; of {counts['compared']:,} spike counts, **{counts['changed']} changed**."
         )
     flipped = ", ".join(map(str, spikes["one flipped pixel changes"]))
     yield f"\nOne flipped pixel of an image, for comparison, changes this many of 6,241 spike counts: {flipped}.\n"
