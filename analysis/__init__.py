@@ -1,1 +1,1 @@
-"""What networks do and how far results can be trusted: routing statistics, proportions with intervals."""
+"""What networks do and how far results can be trusted: routing, spikes, landscapes, spectra, and statistics with intervals."""

@@ -6,12 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neurocert.certify.analyser import analyse
     from neurocert.certify.api import attack, load, verify
     from neurocert.certify.certificate import Certificate, Verdict, Witness
     from neurocert.certify.config import RunConfig
+    from neurocert.certify.reports.analysis.config import AnalysisConfig
     from neurocert.certify.reports.schema import Report
     from neurocert.certify.reports.snan.config import StudyConfig
     from neurocert.certify.runner import run
+    from neurocert.certify.sensitivity import sensitivity_bounds
     from neurocert.certify.snan_study import study
     from neurocert.perturbations.balls import L1Ball, L2Ball, LinfBall
     from neurocert.perturbations.boxes import Box, WeightedLinfBall
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from neurocert.perturbations.weights import WeightBox
 
 _HOMES = {
+    "AnalysisConfig": "neurocert.certify.reports.analysis.config",
     "Box": "neurocert.perturbations.boxes",
     "Certificate": "neurocert.certify.certificate",
     "Flips": "neurocert.perturbations.flips",
@@ -34,14 +38,17 @@ _HOMES = {
     "WeightBox": "neurocert.perturbations.weights",
     "WeightedLinfBall": "neurocert.perturbations.boxes",
     "Witness": "neurocert.certify.certificate",
+    "analyse": "neurocert.certify.analyser",
     "attack": "neurocert.certify.api",
     "load": "neurocert.certify.api",
     "run": "neurocert.certify.runner",
+    "sensitivity_bounds": "neurocert.certify.sensitivity",
     "study": "neurocert.certify.snan_study",
     "verify": "neurocert.certify.api",
 }
 
 __all__ = [
+    "AnalysisConfig",
     "Box",
     "Certificate",
     "Flips",
@@ -56,9 +63,11 @@ __all__ = [
     "WeightBox",
     "WeightedLinfBall",
     "Witness",
+    "analyse",
     "attack",
     "load",
     "run",
+    "sensitivity_bounds",
     "study",
     "verify",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from neurocert.certify.problem import make_problem
+from neurocert.certify.problem import make_problem, on
 from neurocert.certify.verifiers.verify import search, verify
 from neurocert.models import checkpoints
 from neurocert.models.networks.classifier import Classifier
@@ -34,7 +34,7 @@ def attack(network: nn.Module, inputs: Tensor, labels: Tensor, perturbation: Bal
         inputs: (B, *shape), in the network's dtype and input range.
         labels: (B,) integers.
         perturbation: such as ``LinfBall(0.01)``; clipped to the network's input range if it declares one.
-        name: "fgsm" or "pgd".
+        name: one of ``certify ls attacks``, or "torchattacks:NAME".
         seed: of the random starts.
 
     Raises:
@@ -42,4 +42,5 @@ def attack(network: nn.Module, inputs: Tensor, labels: Tensor, perturbation: Bal
     """
     searcher = attack_named(name)
     problem = make_problem(network, inputs, labels, perturbation)
-    return search(problem, searcher, list(range(len(problem.inputs))), seed)
+    with on(problem.inputs.device):
+        return search(problem, searcher, list(range(len(problem.inputs))), seed)

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from neurocert.certify.errors import ConfigError
 
 NORMS = ("linf", "l2", "l1", "flips")
+SUITE = "fgsm,pgd,spgd,apgd-ce,apgd-dlr,apgd-t,square,surrogates,refined"
+"""What ``certify attack`` runs unless told otherwise."""
+GRID = "0,0.02,0.05,0.1,0.15,0.2,0.25,0.3"
+"""Its radii; [0, 0.3] is the range of the PlasticFlex thesis."""
 REQUIREMENT = re.compile(r"certified>=(?P<share>[0-9.eE+-]+)@(?P<epsilon>[0-9.eE+-]+)")
 
 
@@ -56,12 +60,13 @@ class RunConfig:
         epsilons: radii in input units, or numbers of flips; increasing.
         norm: "linf", "l2", "l1", or "flips" of binary inputs.
         methods: "interval", "linear", "optimised", "enumeration" (of flips), "auto-lirpa"; may be empty if there are attacks.
-        attacks: "fgsm", "pgd"; may be empty if there are methods.
+        attacks: names (``certify ls attacks``), or "torchattacks:NAME"; may be empty if there are methods.
         samples: the first so many of the test split, or their indices; None for the first 100, or all of fewer.
         seed: of the attacks' random starts.
         arithmetic: "float32" or "real"; None for that of the weights.
         requirements: thresholds on the certified share.
         weights: how far the weights may be off, together with the inputs; None for those that are stored.
+        saturation: also attack the whole input range, to see whether gradients lead anywhere.
         command: recorded in the report.
     """
 
@@ -76,6 +81,7 @@ class RunConfig:
     arithmetic: str | None = None
     requirements: tuple[Requirement, ...] = ()
     weights: WeightTolerance | None = None
+    saturation: bool = False
     command: str = "neurocert.certify.run"
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,11 @@ class Problem:
         return make_problem(self.network, self.inputs, self.labels, ball, self.arithmetic.name, self.weights)
 
 
+def on(device: torch.device) -> AbstractContextManager[Any]:
+    """Inside the block new tensors lie on this device; costs nothing on the CPU, where they lie anyway."""
+    return nullcontext() if device.type == "cpu" else device
+
+
 def make_problem(
     network: nn.Module,
     inputs: Tensor,
@@ -92,6 +98,8 @@ def make_problem(
     if weights is not None and not isinstance(weights, WeightSet):
         raise InputError(f"weights are a {type(weights).__name__}, expected a set of weights", "use WeightBox(relative=0.01)")
     inputs, labels = _tensor(inputs, "inputs"), _tensor(labels, "labels")
+    _require_same_device(network, inputs)
+    labels = labels.to(inputs.device)
     if inputs.dim() < 2 or not len(inputs) or not inputs.dtype.is_floating_point:
         raise InputError(f"inputs are {inputs.dtype} of shape {tuple(inputs.shape)}, expected floating point (B, *shape) with B >= 1")
     if labels.is_floating_point() or labels.is_complex() or labels.shape != inputs.shape[:1]:
@@ -107,6 +115,12 @@ def make_problem(
         weights.parameters(network)
     _require_labels(problem)
     return problem
+
+
+def _require_same_device(network: nn.Module, inputs: Tensor) -> None:
+    devices = sorted({str(tensor.device) for tensor in (*network.parameters(), *network.buffers())})
+    if devices and devices != [str(inputs.device)]:
+        raise InputError(f"the network lies on {', '.join(devices)}, the inputs on {inputs.device}", "move one with .to(device)")
 
 
 def _tensor(values: Any, name: str) -> Tensor:

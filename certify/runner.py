@@ -7,6 +7,7 @@ import time
 import torch
 
 from neurocert.certify.campaign.campaign import Progress, campaign
+from neurocert.certify.campaign.masking import saturation
 from neurocert.certify.config import RunConfig
 from neurocert.certify.errors import ConfigError
 from neurocert.certify.problem import make_problem
@@ -47,7 +48,8 @@ def run(config: RunConfig, progress: Progress = lambda text, done, steps: None) 
     problem = make_problem(checkpoint.network, chosen.inputs, chosen.labels, balls[-1], config.arithmetic, weights)
     with torch.random.fork_rng():
         found = campaign(problem, balls, methods, attacks, config.seed, progress)
-    return build_report(config, checkpoint, data, indices, problem, attacks, found, time.perf_counter() - begun)
+        reached = saturation(problem, attacks, found, config.seed) if config.saturation else None
+    return build_report(config, checkpoint, data, indices, problem, attacks, found, reached, time.perf_counter() - begun)
 
 
 def chosen_indices(samples: int | tuple[int, ...] | None, data: Samples) -> list[int]:

@@ -21,14 +21,32 @@ if TYPE_CHECKING:
 Block = Annotated[tuple[Size, Annotated[int, Field(ge=1, le=8)]], Field(strict=False)]
 
 
-class FlexVGGParameters(Strict):
+class FlexParameters(Strict):
+    """What every network with PlasticFlex layers takes; see ``PlasticFlex`` and ``Layered``."""
+
+    width: Annotated[float, Field(gt=0, le=16)] = 1.0
+    mask: Literal["sigmoid", "hard-sigmoid", "binary", "hard-sigmoid-ste", "frozen"] = "hard-sigmoid"
+    logits: Literal["threshold", "convolution"] = "threshold"
+    slope: Annotated[float, Field(gt=0, le=100)] = 1.0
+    logits_norm: bool = True
+    mixing: Literal["mask", "maximum"] = "mask"
+    surrogate: Literal["sech-squared", "arctangent", "rectangle"] = "sech-squared"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    border: Annotated[int, Field(ge=0, le=64)] = 0
+
+
+class FlexVGGParameters(FlexParameters):
     """Parameters of ``FlexVGG``; see there."""
 
     blocks: Annotated[tuple[Block, ...], Field(min_length=1, max_length=64, strict=False)]
     hidden: Annotated[tuple[Size, ...], Field(max_length=16, strict=False)]
-    width: Annotated[float, Field(gt=0, le=16)] = 1.0
-    mask: Literal["sigmoid", "hard-sigmoid", "binary", "frozen"] = "hard-sigmoid"
-    surrogate: Literal["sech-squared", "arctangent", "rectangle"] = "sech-squared"
+
+
+class VGGParameters(FlexParameters):
+    """Parameters of ``VGG``; see there."""
+
+    depth: Literal[6, 11, 16]
+    flex: bool
 
 
 class ConvNetParameters(Strict):
@@ -89,11 +107,18 @@ def _vit(**arguments: Any) -> Classifier:
     return VisionTransformer(**arguments)
 
 
+def _vgg(**arguments: Any) -> Classifier:
+    from neurocert.models.networks.vgg import VGG
+
+    return VGG(**arguments)
+
+
 _ARCHITECTURES = {
     "conv-net": Architecture(ConvNetParameters, _conv_net),
     "flex-vgg": Architecture(FlexVGGParameters, _flex_vgg),
     "lenet": Architecture(LeNetParameters, _lenet),
     "vit": Architecture(VisionTransformerParameters, _vit),
+    "vgg": Architecture(VGGParameters, _vgg),
 }
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from neurocert.models.semantics import EulerLeak, FactorLeak, Semantics, Spiking
+from neurocert.models.semantics import ClipNeurons, EulerLeak, FactorLeak, Semantics, Spiking, StepNeurons
 
 FORMAT_VERSION = 1
 
@@ -56,6 +56,14 @@ class EulerLeakSpec(Strict):
         return EulerLeak(self.dt, self.tau)
 
 
+class ScheduleSpec(Strict):
+    """What every network that runs in time says; see ``Spiking``."""
+
+    time_steps: Annotated[int, Field(ge=1, le=1000)]
+    encoding: Literal["direct", "latency", "rate"]
+    readout: Literal["mean", "sum"]
+
+
 class SpikingSpec(Strict):
     """See ``Spiking``; every field must be written."""
 
@@ -66,7 +74,7 @@ class SpikingSpec(Strict):
     reset_timing: Literal["in-step", "delayed"]
     leak: Annotated[FactorLeakSpec | EulerLeakSpec, Field(discriminator="kind")]
     time_steps: Annotated[int, Field(ge=1, le=1000)]
-    encoding: Literal["direct"]
+    encoding: Literal["direct", "latency", "rate"]
     readout: Literal["mean", "sum"]
 
     @model_validator(mode="after")
@@ -79,10 +87,42 @@ class SpikingSpec(Strict):
         return Spiking(leak=self.leak.value(), **fields)
 
 
+class StepNeuronsSpec(ScheduleSpec):
+    """See ``StepNeurons``."""
+
+    neuron: Literal["step"]
+    threshold: Number
+    comparison: Literal[">", ">="]
+
+    def value(self) -> StepNeurons:
+        return StepNeurons(self.threshold, self.comparison, self.time_steps, self.encoding, self.readout)
+
+
+class ClipNeuronsSpec(ScheduleSpec):
+    """See ``ClipNeurons``."""
+
+    neuron: Literal["clip"]
+
+    def value(self) -> ClipNeurons:
+        return ClipNeurons(self.time_steps, self.encoding, self.readout)
+
+
+def _neuron(value: Any) -> str | None:
+    """Which kind a table is: what its field ``neuron`` says; leaky integrate-and-fire without that field."""
+    given = value.get("neuron", "lif") if isinstance(value, dict) else getattr(value, "neuron", "lif")
+    return f"<{given}>"
+
+
+NeuronsSpec = Annotated[
+    Annotated[SpikingSpec, Tag("<lif>")] | Annotated[StepNeuronsSpec, Tag("<step>")] | Annotated[ClipNeuronsSpec, Tag("<clip>")],
+    Discriminator(_neuron, "neuron", 'neuron: expected "step" or "clip", or no such field for leaky integrate-and-fire neurons'),
+]
+
+
 class SemanticsSpec(Strict):
     """See ``Semantics``."""
 
-    spiking: SpikingSpec | None
+    spiking: NeuronsSpec | None
 
     def value(self) -> Semantics:
         return Semantics(self.spiking.value() if self.spiking else None)
@@ -171,8 +211,43 @@ class Provenance(Strict):
     accuracy: Accuracy
 
 
+Curve = Annotated[tuple[float, ...], Field(strict=False)]
+"""One value for each epoch."""
+
+
+class LayerHistory(Strict):
+    """How one PlasticFlex layer routed, epoch by epoch; see ``LayerRouting``."""
+
+    layer: Name
+    conv_ratio: Curve
+    binariness: Curve
+
+
+class History(Strict):
+    """A training, epoch by epoch; shares are rounded to six digits.
+
+    Attributes:
+        loss: mean training loss, penalties included.
+        train: clean accuracy in evaluation mode on the first training images, as many as there are for validation.
+        validation, balanced: clean top-1 and balanced accuracy on the validation split.
+        validation_loss: the objective's mean loss there.
+        routing: of every PlasticFlex layer, on the first validation images.
+    """
+
+    loss: Curve
+    train: Curve
+    validation: Curve
+    balanced: Curve
+    validation_loss: Curve
+    routing: Annotated[tuple[LayerHistory, ...], Field(strict=False)]
+
+
 class CheckpointMetadata(Strict):
-    """What a checkpoint file says about its network. No timestamps: the same training gives the same bytes."""
+    """What a checkpoint file says about its network. No timestamps: the same training gives the same bytes.
+
+    Attributes:
+        history: how its training went; files of earlier releases have none.
+    """
 
     format_version: Literal[1]
     architecture: ArchitectureSpec
@@ -182,6 +257,7 @@ class CheckpointMetadata(Strict):
     classes: Classes
     provenance: Provenance
     tensors_sha256: Sha256
+    history: History | None = None
 
 
 def explain(error: ValidationError, most: int = 3) -> str:
@@ -192,7 +268,8 @@ def explain(error: ValidationError, most: int = 3) -> str:
 
 
 def _explain_one(detail: ErrorDetails) -> str:
-    place = f"{'.'.join(map(str, detail['loc']))}: " if detail["loc"] else ""
+    path = [str(part) for part in detail["loc"] if not str(part).startswith("<")]  # a union's tags are in no file
+    place = f"{'.'.join(path)}: " if path else ""
     if detail["type"] == "value_error":  # one of our own, which says what it got
         return place + detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "missing":

@@ -16,8 +16,14 @@ from neurocert.models.errors import InputError
 Comparison = Literal[">", ">="]
 Reset = Literal["hard", "soft"]
 ResetTiming = Literal["in-step", "delayed"]
-Encoding = Literal["direct"]
+Encoding = Literal["direct", "latency", "rate"]
 Readout = Literal["mean", "sum"]
+
+ENCODINGS: dict[Encoding, str] = {
+    "direct": "the same analogue input at every step (the thesis's identity encoder)",
+    "latency": "of each element one spike, the earlier the larger it is; inputs in [0, 1]",
+    "rate": "a spike with the element's value as its probability, against stored random thresholds; inputs in [0, 1]",
+}
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class Spiking:
         reset_timing: "in-step" resets before the next step's leak (the reset decays with the rest), "delayed" after it.
         leak: how the potential decays between steps.
         time_steps: number of steps T of one presentation.
-        encoding: "direct" presents the same analogue input at every step.
+        encoding: what is presented at each step; see ``ENCODINGS``.
         readout: how the T outputs become one ("mean" is Eq. 3.9 of the PlasticFlex thesis).
     """
 
@@ -104,9 +110,7 @@ class Spiking:
         _require(self.reset in ("hard", "soft"), "reset", self.reset, "'hard' or 'soft'")
         _require(self.reset == "hard" or self.reset_value == 0.0, "reset_value", self.reset_value, "0.0 with a soft reset")
         _require(self.reset_timing in ("in-step", "delayed"), "reset_timing", self.reset_timing, "'in-step' or 'delayed'")
-        _require(type(self.time_steps) is int and self.time_steps >= 1, "time_steps", self.time_steps, "a whole number of at least 1")
-        _require(self.encoding == "direct", "encoding", self.encoding, "'direct'")
-        _require(self.readout in ("mean", "sum"), "readout", self.readout, "'mean' or 'sum'")
+        _require_schedule(self.time_steps, self.encoding, self.readout)
 
     def describe(self) -> str:
         """One line that tells this network from any other with the same weights."""
@@ -114,10 +118,52 @@ class Spiking:
             f"decay {self.leak.decay:g}" if isinstance(self.leak, FactorLeak) else f"Euler dt {self.leak.dt:g} s, tau {self.leak.tau:g} s"
         )
         reset = f"hard reset to {self.reset_value:g}" if self.reset == "hard" else "soft reset"
-        return (
-            f"LIF, spike iff V {self.comparison} {self.threshold:g}, {reset} ({self.reset_timing}), {leak}, "
-            f"T={self.time_steps}, {self.encoding} encoding, {self.readout} readout"
-        )
+        return f"LIF, spike iff V {self.comparison} {self.threshold:g}, {reset} ({self.reset_timing}), {leak}, {_describe_schedule(self)}"
+
+
+@dataclass(frozen=True)
+class StepNeurons:
+    """The semantics of a network whose neurons fire where their input exceeds a threshold, and have no membrane.
+
+    Attributes:
+        threshold, comparison: a neuron fires when ``input comparison threshold``.
+        time_steps, encoding, readout: see ``Spiking``; with "direct" encoding every step computes the same.
+    """
+
+    threshold: float
+    comparison: Comparison
+    time_steps: int
+    encoding: Encoding
+    readout: Readout
+
+    def __post_init__(self) -> None:
+        _require(math.isfinite(self.threshold), "threshold", self.threshold, "a finite number")
+        _require(self.comparison in (">", ">="), "comparison", self.comparison, "'>' or '>='")
+        _require_schedule(self.time_steps, self.encoding, self.readout)
+
+    def describe(self) -> str:
+        """One line that tells this network from any other with the same weights."""
+        return f"steps without a membrane, spike iff input {self.comparison} {self.threshold:g}, {_describe_schedule(self)}"
+
+
+@dataclass(frozen=True)
+class ClipNeurons:
+    """The semantics of a network of continuous neurons clip(input, 0, 1), without a membrane: Eq. 3.8 of the PlasticFlex thesis.
+
+    Attributes:
+        time_steps, encoding, readout: see ``Spiking``; with "direct" encoding every step computes the same.
+    """
+
+    time_steps: int
+    encoding: Encoding
+    readout: Readout
+
+    def __post_init__(self) -> None:
+        _require_schedule(self.time_steps, self.encoding, self.readout)
+
+    def describe(self) -> str:
+        """One line that tells this network from any other with the same weights."""
+        return f"continuous neurons clip(input, 0, 1), {_describe_schedule(self)}"
 
 
 @dataclass(frozen=True)
@@ -125,10 +171,10 @@ class Semantics:
     """What a network computes, beyond its weights.
 
     Attributes:
-        spiking: the neuron model and its schedule, or None for a network without state.
+        spiking: the neuron model and its schedule, or None for a network of ReLUs and one pass.
     """
 
-    spiking: Spiking | None
+    spiking: Spiking | StepNeurons | ClipNeurons | None
 
     def describe(self) -> str:
         return "static network (one forward pass, no state)" if self.spiking is None else self.spiking.describe()
@@ -137,6 +183,16 @@ class Semantics:
 def nearest_float32(value: float) -> float:
     """The float32 nearest to ``value``, so that a float32 and a float64 copy of a network hold the same constant."""
     return float(np.float32(value))
+
+
+def _require_schedule(time_steps: int, encoding: Encoding, readout: Readout) -> None:
+    _require(type(time_steps) is int and time_steps >= 1, "time_steps", time_steps, "a whole number of at least 1")
+    _require(encoding in ENCODINGS, "encoding", encoding, f"one of {', '.join(ENCODINGS)}")
+    _require(readout in ("mean", "sum"), "readout", readout, "'mean' or 'sum'")
+
+
+def _describe_schedule(neurons: Spiking | StepNeurons | ClipNeurons) -> str:
+    return f"T={neurons.time_steps}, {neurons.encoding} encoding, {neurons.readout} readout"
 
 
 def _require(holds: bool, field: str, got: object, expected: str) -> None:

@@ -19,9 +19,10 @@ FLOORS = (  # certify's files and folders from the bottom up
     {"bounds"},
     {"problem", "certificate"},
     {"verifiers", "backends", "training"},
+    {"sensitivity"},
     {"campaign"},
     {"reports"},
-    {"runner", "api", "snan_study", "self_test", "testing"},
+    {"runner", "analyser", "api", "snan_study", "self_test", "testing"},
     {"cli"},
 )
 MAX_LINES = 450
@@ -32,7 +33,19 @@ PRIVATE = tuple(  # in two parts, so that this file does not hold what it looks 
     (first + second).encode()
     for first, second in (("pypi", ".org"), ("files.python", "hosted"), ("registry.npm", "js"), ("/wo", "rk/"), ("/ro", "ot/"))
 )
-UNPUBLISHED = {".git", ".hypothesis", ".pytest_cache", ".ruff_cache", ".venv", "__pycache__", "build", "dist", "certify-report"}
+UNPUBLISHED = {
+    ".git",
+    ".hypothesis",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".venv",
+    "__pycache__",
+    "build",
+    "dist",
+    "certify-report",
+    "certify-analysis",
+    "certify-snan",
+}
 
 SOURCES = {
     ".".join(("neurocert", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): file

@@ -39,11 +39,11 @@ class Interval:
 
     @property
     def centre(self) -> Tensor:
-        return (self.lower + self.upper) / 2
+        return (self.lower + self.upper) * 0.5
 
     @property
     def radius(self) -> Tensor:
-        return (self.upper - self.lower) / 2
+        return (self.upper - self.lower) * 0.5
 
     def widened(self, radius: Tensor) -> Interval:
         return Interval(self.lower - radius, self.upper + radius)

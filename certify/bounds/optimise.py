@@ -24,17 +24,19 @@ class Ascent:
         steps: at most.
         rate: of Adam, in units of the mix, whose range is [-1, 1].
         decay: of the rate, per step.
+        enough: bounds above this are not improved further.
     """
 
     steps: int = 30
     rate: float = 0.2
     decay: float = 0.95
+    enough: float = 0.0
 
 
 def optimised_lower(propagation: Propagation, value: Value, coefficients: Tensor, ascent: Ascent = Ascent()) -> Tensor:
     """A lower bound of ``coefficients . value``, each row and sample with slopes of its own.
 
-    Stops early for what is proved: rows above 0 are not improved further.
+    Stops early for what is proved: rows above ``ascent.enough`` are not improved further.
 
     Args:
         value, coefficients: as for ``Propagation.lower``, which gives the start.
@@ -56,7 +58,7 @@ def _ascend(propagation: Propagation, value: Value, coefficients: Tensor, best: 
     optimiser = torch.optim.Adam(mixes.values.values(), lr=ascent.rate)
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, ascent.decay)
     for _ in range(ascent.steps):
-        if bool((best > 0).all()):
+        if bool((best > ascent.enough).all()):
             break
         with torch.enable_grad():
             bound = propagation.backward(value, coefficients, mixes)
@@ -64,7 +66,7 @@ def _ascend(propagation: Propagation, value: Value, coefficients: Tensor, best: 
         if not bound.requires_grad:  # nothing is undecided
             break
         optimiser.zero_grad()
-        bound.backward(-(best <= 0).to(bound.dtype))
+        bound.backward(-(best <= ascent.enough).to(bound.dtype))
         optimiser.step()
         schedule.step()
         with torch.no_grad():

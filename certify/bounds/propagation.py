@@ -51,7 +51,15 @@ class Propagation:
         NumericalFailure: a bound that is not finite or not ordered.
     """
 
-    def __init__(self, graph: Graph, inputs: InputSet, arithmetic: Arithmetic, *, refine: bool, overhead: int = OVERHEAD) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        inputs: InputSet,
+        arithmetic: Arithmetic,
+        *,
+        refine: bool,
+        overhead: int = OVERHEAD,
+    ) -> None:
         self.graph, self.inputs, self.arithmetic, self._overhead = graph, inputs, arithmetic, overhead
         self.bounds: dict[Value, Interval] = {graph.input: Interval(*inputs.ball.box(inputs.centres))}
         for parameter in graph.parameters:

@@ -66,7 +66,8 @@ def require_same(network: nn.Module, traced: fx.GraphModule, input_shape: tuple[
     Raises:
         UnsupportedLayer: outputs that differ at a random input, or a network that changes itself.
     """
-    point = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    generator = torch.Generator("cpu").manual_seed(0)
+    point = torch.randn(2, *input_shape, generator=generator, dtype=torch.float64, device="cpu").to(torch.get_default_device())
     state = [*network.parameters(), *network.buffers()]
     versions = [tensor._version for tensor in state]
     with torch.no_grad():

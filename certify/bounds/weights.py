@@ -66,7 +66,7 @@ def require_weights_followed(network: nn.Module, graph: Graph) -> None:
     Raises:
         UnsupportedLayer: outputs that differ.
     """
-    generator, double = torch.Generator().manual_seed(0), copy.deepcopy(network).double()
+    generator, double = torch.Generator(torch.get_default_device()).manual_seed(0), copy.deepcopy(network).double()
     points = torch.randn(TRIALS, *graph.input_shape, generator=generator, dtype=torch.float64)
     for size in (0.1, 1.0):
         noise = {p.name: torch.randn(p.centre.shape, generator=generator, dtype=torch.float64) for p in graph.parameters}

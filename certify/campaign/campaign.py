@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ def campaign(
     """Runs every method and attack on every correctly classified sample, radius after radius; where weights are uncertain, attacks
     are followed by a search over weights and inputs at once.
 
-    A counterexample at one radius is one at every larger radius; it is carried along.
+    A counterexample at one radius is one at every larger radius; it is carried along, and what an attack has broken it does
+    not attack again.
 
     Args:
         problem: network and samples; its own ball is not used.
@@ -63,24 +65,25 @@ def campaign(
         SandwichBreach: an attack went below a certified bound.
         UnsupportedLayer: before anything is computed.
     """
-    graph = capture_problem(problem)
+    graph = capture_problem(problem) if methods else None
     clean = problem.margins(problem.inputs)
     correct = (clean > 0).nonzero()[:, 0].tolist()
     through_weights = bool(attacks) and problem.weights is not None
     steps, done = len(balls) * (len(methods) + len(attacks) + through_weights), 0
     outcomes: list[Outcome] = []
     carried: dict[int, Witness] = {}
+    found: dict[str, dict[int, float]] = {attack.name: {} for attack in attacks}
     for ball in balls:
         here, begun = problem.with_ball(ball), time.perf_counter()
         bounds: dict[str, MarginBounds] = {}
-        found: dict[str, dict[int, float]] = {}
         for method in methods:
             progress(f"{method.name} bounds, epsilon {ball.epsilon:g}", done, steps)
+            assert graph is not None
             bounds[method.name] = margin_bounds(here, graph, method, correct)
             done += 1
         for attack in attacks:
             progress(f"{attack.name}, epsilon {ball.epsilon:g}", done, steps)
-            found[attack.name] = _attack(here, attack, correct, seed, carried)
+            found[attack.name] = _attack(here, attack, correct, seed, carried, found[attack.name])
             done += 1
         if through_weights:
             progress(f"search over weights, epsilon {ball.epsilon:g}", done, steps)
@@ -92,16 +95,19 @@ def campaign(
     return outcomes
 
 
-def _attack(problem: Problem, attack: Attack, correct: list[int], seed: int, witnesses: dict[int, Witness]) -> dict[int, float]:
-    """Least margins by sample; new counterexamples are added to ``witnesses``.
+def _attack(
+    problem: Problem, attack: Attack, correct: list[int], seed: int, witnesses: dict[int, Witness], before: dict[int, float]
+) -> dict[int, float]:
+    """Least margins by sample, at this radius or one before; new counterexamples are added to ``witnesses``.
 
     Each break is replayed alone: another order of summation in a batch may turn a near tie, and then no break is claimed.
     """
-    if not correct:
-        return {}
-    result = search(problem, attack, correct, seed)
-    margins = dict(zip(correct, result.margins.tolist(), strict=True))
-    for position, index in enumerate(correct):
+    unbroken = [index for index in correct if not before.get(index, math.inf) <= 0]
+    if not unbroken:
+        return before
+    result = search(problem, attack, unbroken, seed)
+    margins = dict(zip(unbroken, result.margins.tolist(), strict=True))
+    for position, index in enumerate(unbroken):
         if not result.broken[position]:
             continue
         witness = replay(problem, index, result.points[position])
@@ -109,7 +115,7 @@ def _attack(problem: Problem, attack: Attack, correct: list[int], seed: int, wit
             margins[index] = problem.margin_at(index, result.points[position])
         else:
             witnesses.setdefault(index, witness)
-    return margins
+    return before | {index: min(margin, before.get(index, math.inf)) for index, margin in margins.items()}
 
 
 def _attack_weights(problem: Problem, correct: list[int], seed: int, witnesses: dict[int, Witness]) -> dict[int, float]:

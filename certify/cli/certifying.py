@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from neurocert.certify.cli.console import Step, answer, progress, remark, write
 from neurocert.certify.config import Requirement, RunConfig, WeightTolerance, parse_names, parse_numbers, parse_requirement, parse_samples
+from neurocert.certify.reports.attack_table import attack_table
 from neurocert.certify.reports.schema import Report, to_json
 from neurocert.certify.reports.table import table
 from neurocert.certify.reports.words import claim, headline
@@ -90,7 +91,8 @@ def _show(reports: Sequence[Report], *, as_json: bool) -> None:
         write(to_json(reports))
         return
     for report in reports:
-        answer(table(report), "", claim(report, headline(report)), "")
+        shown = table(report) if report.methods else attack_table(report)
+        answer(shown, "", claim(report, headline(report)), "", *(f"Masked gradients? {sign}." for sign in report.masking))
 
 
 def _named(step: Step, checkpoint: str, count: int) -> Step:

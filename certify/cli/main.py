@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from neurocert.certify.cli.console import remark, write
+from neurocert.certify.config import GRID, SUITE
 from neurocert.models.errors import InputError, NeurocertError
 
 OK, FAILED, USAGE, UNKNOWN, INTERNAL, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 3, 4, 130, 141
@@ -36,7 +37,9 @@ Data = Annotated[str, typer.Option(help="digits; a folder of IDX files; an IDX i
 Epsilon = Annotated[str, typer.Option(help="Radii in input units, such as 0.005,0.01; for flips, how many.")]
 Norm = Annotated[str, typer.Option(help="linf, l2, l1, or flips of binary inputs.")]
 Methods = Annotated[str, typer.Option(help="Bounds: interval,linear,optimised,auto-lirpa, enumeration (flips); or none.")]
-Attacks = Annotated[str, typer.Option(help="Attacks: fgsm,pgd; or none.")]
+Attacks = Annotated[str, typer.Option(help="Attacks (certify ls attacks), such as fgsm,pgd; or none.")]
+Grid = Annotated[str, typer.Option("--epsilons", "--epsilon", help="Radii in input units, increasing; for flips, how many.")]
+Arms = Annotated[str, typer.Option("--attacks", "--attack", help="Attacks (certify ls attacks), or torchattacks:NAME for that library's.")]
 Chosen = Annotated[str | None, typer.Option(metavar="N|LIST", help="The first N of the test split, or indices such as 3,17. Default: 100.")]
 Out = Annotated[str | None, typer.Option(metavar="DIR", help="Write report.html and report.json there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of tables.")]
@@ -98,9 +101,9 @@ def _run(
 def _attack(
     checkpoints: Checkpoints,
     data: Data = "digits",
-    epsilon: Epsilon = "0.005,0.01,0.02",
+    epsilons: Grid = GRID,
     norm: Norm = "linf",
-    attack: Attacks = "fgsm,pgd",
+    attacks: Arms = SUITE,
     samples: Chosen = None,
     out: Out = None,
     json: AsJson = False,
@@ -109,13 +112,35 @@ def _attack(
     weights_absolute: WeightsAbsolute = None,
     weights_named: WeightsNamed = None,
 ) -> None:
-    """Search for counterexamples only."""
-    from neurocert.certify.cli.certifying import certify_all, configurations
+    """Search for counterexamples: accuracy under each attack and under all, over the radii."""
+    from neurocert.certify.cli.attacking import attack_configurations
+    from neurocert.certify.cli.certifying import certify_all
     from neurocert.certify.config import parse_tolerance
 
     weights = parse_tolerance(weights_relative, weights_absolute, weights_named)
-    configs = configurations(checkpoints, data, epsilon, norm, "none", attack, samples, seed, weights=weights)
+    configs = attack_configurations(checkpoints, data, epsilons, norm, attacks, samples, seed, weights)
     raise typer.Exit(certify_all(configs, out, as_json=json))
+
+
+@app.command("analyse")
+def _analyse(
+    checkpoints: Checkpoints,
+    data: Data = "digits",
+    figures: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Sections or figures, such as hessian,rasters. Default: all that apply.")
+    ] = None,
+    epsilon: Annotated[str | None, typer.Option(help="Radii of the attack curves. Default: 0 to 0.3.")] = None,
+    norm: Norm = "linf",
+    attack: Attacks = "fgsm,pgd",
+    samples: Chosen = None,
+    out: Annotated[str, typer.Option(metavar="DIR", help="Where analysis.html and analysis.json go.")] = "certify-analysis",
+    json: AsJson = False,
+    seed: Annotated[int, typer.Option(help="Of attacks, directions and probes.")] = 0,
+) -> None:
+    """Draw attack curves, loss landscape, Hessian spectrum, routing and spikes; several checkpoints are compared."""
+    from neurocert.certify.cli.analysing import analyse_all, configurations
+
+    analyse_all(configurations(checkpoints, data, figures, epsilon, norm, attack, samples, seed), out, as_json=json)
 
 
 @app.command("snan")
@@ -167,11 +192,12 @@ def _train(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a recipe (certify ls recipes).")],
     out: Annotated[str, typer.Option(metavar="FILE", help="The .safetensors file to write.")],
     data: Annotated[str | None, typer.Option(metavar="DIR", help="The data that the recipe names; not for the digits.")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute, such as cuda.")] = "cpu",
 ) -> None:
     """Train a network by a recipe and write its checkpoint."""
     from neurocert.certify.cli.training import train
 
-    train(recipe, out, data)
+    train(recipe, out, data, device)
 
 
 @app.command("doctor")

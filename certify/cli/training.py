@@ -15,7 +15,7 @@ from neurocert.models.training.loop import Epoch
 from neurocert.models.training.recipe import Recipe, load_recipe
 
 
-def train(name: str, out: str, data: str | None) -> None:
+def train(name: str, out: str, data: str | None, device: str) -> None:
     """Trains by a recipe, writes the checkpoint, prints what came out."""
     recipe, path = load_recipe(name), Path(out)
     require_writable(path)
@@ -25,18 +25,18 @@ def train(name: str, out: str, data: str | None) -> None:
             score = epoch.validation
             step(f"loss {epoch.loss:.4f}, {score.correct}/{score.n} {epoch.counts} on validation", epoch.number, epoch.of)
 
-        metadata = _follow(recipe, path, data, on_epoch)
+        metadata = _follow(recipe, path, data, device, on_epoch)
     origin = metadata.provenance
     scores = ", ".join(f"{name} {score.correct}/{score.n}" for name, score in origin.accuracy)
     answer(f"{recipe.name}: epoch {origin.best_epoch} of {origin.epochs}, best on validation; correct: {scores}", f"Checkpoint: {path}")
 
 
-def _follow(recipe: Recipe, path: Path, data: str | None, on_epoch: Callable[[Epoch], None]) -> CheckpointMetadata:
+def _follow(recipe: Recipe, path: Path, data: str | None, device: str, on_epoch: Callable[[Epoch], None]) -> CheckpointMetadata:
     """Trains and writes a network, or a hybrid; returns what its file says of the classifier."""
     if recipe.snan is not None:
-        made = hybrid.train(recipe, data=data, on_epoch=on_epoch)
+        made = hybrid.train(recipe, data=data, device=device, on_epoch=on_epoch)
         hybrid_files.save(path, *made)
         return made.classifier
-    network, metadata = robust.train(recipe, data=data, on_epoch=on_epoch)
+    network, metadata = robust.train(recipe, data=data, device=device, on_epoch=on_epoch)
     checkpoints.save(path, network, metadata)
     return metadata

@@ -9,11 +9,13 @@ from importlib.metadata import version
 import torch
 
 from neurocert.analysis.routing import routing
+from neurocert.certify.campaign import masking
 from neurocert.certify.campaign.campaign import Outcome as Found
 from neurocert.certify.certificate import Witness
 from neurocert.certify.config import RunConfig
 from neurocert.certify.problem import Problem
 from neurocert.certify.reports import parts
+from neurocert.certify.reports.curves import Saturation, accuracy_curves, signs_of_masking
 from neurocert.certify.reports.schema import Report
 from neurocert.certify.reports.weights import pack
 from neurocert.models.checkpoints import Checkpoint
@@ -40,6 +42,7 @@ def build_report(
     problem: Problem,
     attacks: tuple[Attack, ...],
     found: Sequence[Found],
+    saturation: masking.Saturation | None,
     seconds: float,
 ) -> Report:
     """The report of one run.
@@ -48,6 +51,7 @@ def build_report(
         data: the whole split.
         indices: which of its samples the problem holds, in order.
         found: the campaign's outcomes.
+        saturation: what attacks by gradients reach on the whole input range; None where it was not asked.
         seconds: of the whole run.
     """
     witnesses = {id(outcome.witness): outcome.witness for outcome in found if outcome.witness is not None}
@@ -55,19 +59,24 @@ def build_report(
     with_image = {outcome.sample for outcome in found if outcome.witness is not None}
     samples = _samples(problem, indices, with_image)
     outcomes = tuple(_outcome(outcome, indices, positions) for outcome in found)
+    run = _attacks(attacks, problem)
+    reached = None if saturation is None else Saturation(epsilon=saturation.epsilon, left=saturation.left, n=saturation.n)
     return Report(
-        network=_network(checkpoint),
+        network=describe_network(checkpoint),
         data=parts.Data(name=config.data, noun=noun(config.data), sha256=data.sha256, size=len(data)),
         perturbation=_perturbation(config, problem),
         arithmetic=parts.Arithmetic(name=problem.arithmetic.name, statement=problem.arithmetic.statement),
         methods=config.methods,
-        attacks=_attacks(attacks, problem),
+        attacks=run,
         seed=config.seed,
         clean=parts.clean_share(samples),
         samples=samples,
         outcomes=outcomes,
         witnesses=tuple(_witness(witness, problem) for witness in witnesses.values()),
         summaries=tuple(parts.summarise(outcomes, epsilon, config.methods) for epsilon in config.epsilons),
+        curves=accuracy_curves(outcomes, run, config.epsilons),
+        saturation=reached,
+        masking=signs_of_masking(outcomes, run, config.epsilons, reached),
         routing=_routing(checkpoint, problem),
         environment=describe_environment(),
         seconds=seconds,
@@ -103,7 +112,8 @@ def _outcome(found: Found, indices: Sequence[int], positions: dict[int, int]) ->
     )
 
 
-def _network(checkpoint: Checkpoint) -> parts.Network:
+def describe_network(checkpoint: Checkpoint) -> parts.Network:
+    """The part of a report that says which network it speaks of."""
     metadata, network = checkpoint.metadata, checkpoint.network
     parameters = ", ".join(f"{name} {value}" for name, value in metadata.architecture.parameters.items())
     return parts.Network(
@@ -127,10 +137,10 @@ def _perturbation(config: RunConfig, problem: Problem) -> parts.Perturbation:
 
 
 def _attacks(attacks: tuple[Attack, ...], problem: Problem) -> tuple[parts.Attack, ...]:
-    named = [(attack.name, attack.describe()) for attack in attacks]
-    if named and problem.weights is not None:
-        named.append((NAME, DESCRIPTION))
-    return tuple(parts.Attack(name=name, description=description) for name, description in named)
+    run = [parts.Attack(name=attack.name, description=attack.describe(), sees=attack.sees) for attack in attacks]
+    if run and problem.weights is not None:
+        run.append(parts.Attack(name=NAME, description=DESCRIPTION))
+    return tuple(run)
 
 
 def _witness(witness: Witness, problem: Problem) -> parts.Witness:

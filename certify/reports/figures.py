@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from neurocert.certify.reports.curves import WORST
 from neurocert.certify.reports.parts import VERDICTS, Summary, Verdict
 from neurocert.certify.reports.schema import Report
 
@@ -15,6 +16,8 @@ COLOURS: dict[Verdict, str] = {"certified": "#0072b2", "unknown": "#b8bec6", "fa
 """The same verdict has the same colour everywhere; hue and lightness both differ, for readers who do not see hues."""
 GAP = "rgba(184, 190, 198, 0.4)"
 INK = "#23272e"
+_PALETTE = ("#0072b2", "#009e73", "#56b4e9", "#cc79a7", "#e69f00", "#4b4453", "#8c6d31", "#7b8794", "#b2abd2")
+"""For attacks, told apart by hue and lightness."""
 BINS = 24
 WIDE = 30.0
 """Radii that span more than this factor get a logarithmic axis."""
@@ -44,6 +47,20 @@ def sandwich(report: Report) -> Figure:
         yaxis={"title": {"text": "share of samples, %"}, "range": [0, 103]},
         hovermode="x unified",
     )
+
+
+def attack_curves(report: Report) -> Figure:
+    """Accuracy under each attack over the radius, and under all of them together."""
+    radii = report.perturbation.epsilons
+    traces = []
+    for index, curve in enumerate(report.curves):
+        heights = [100 * share.proportion.value for share in curve.unbroken]
+        words = [f"{curve.attack} {share.proportion}" for share in curve.unbroken]
+        trace = line(curve.attack, _PALETTE[index % len(_PALETTE)], radii, heights, words)
+        traces.append(trace | {"line": {"color": trace["line"]["color"], "width": 1.5}, "marker": {"size": 5}})
+    traces[-1] |= line(WORST, COLOURS["falsified"], radii, traces[-1]["y"], traces[-1]["text"])
+    axis = {"title": {"text": "radius ε"}, "tickvals": radii, "ticktext": [f"{radius:g}" for radius in radii]}
+    return figure(traces, xaxis=axis, yaxis={"title": {"text": "accuracy under attack, %"}, "range": [0, 103]}, hovermode="x unified")
 
 
 def margins(report: Report, summary: Summary) -> Figure:

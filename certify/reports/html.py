@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from plotly.offline import get_plotlyjs
 
 from neurocert.certify.reports.cases import Case, worst_cases
-from neurocert.certify.reports.figures import COLOURS, Figure, margins, sandwich
+from neurocert.certify.reports.figures import COLOURS, Figure, attack_curves, margins, sandwich
 from neurocert.certify.reports.parts import VERDICTS, Outcome, Sample, Share, Summary
 from neurocert.certify.reports.schema import Report
 from neurocert.certify.reports.words import claim, headline
@@ -23,6 +23,7 @@ class Section:
     Attributes:
         claim: about ``headline``.
         rows: each sample with its outcomes, in the order of the radii.
+        curves: None without attacks.
         misclassified: the same at every radius.
     """
 
@@ -31,6 +32,7 @@ class Section:
     claim: str
     sandwich: Figure
     margins: Figure
+    curves: Figure | None
     cases: tuple[Case, ...]
     rows: tuple[tuple[Sample, tuple[Outcome, ...]], ...]
     misclassified: Share
@@ -56,6 +58,7 @@ def _section(report: Report) -> Section:
         claim=claim(report, summary),
         sandwich=sandwich(report),
         margins=margins(report, summary),
+        curves=attack_curves(report) if report.curves else None,
         cases=worst_cases(report),
         rows=tuple(zip(report.samples, zip(*columns, strict=True), strict=True)),
         misclassified=Share.of(n - report.clean.count, n),

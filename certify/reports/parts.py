@@ -146,10 +146,11 @@ class Arithmetic(Strict):
 
 
 class Attack(Strict):
-    """An attack's name, and a description with every parameter that matters."""
+    """An attack's name, a description with every parameter that matters, and what it goes by."""
 
     name: Text
     description: Text
+    sees: Literal["gradients", "logits", "both"] = "gradients"
 
 
 class Sample(Strict):

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from neurocert.certify.reports.curves import Curve, Saturation, accuracy_curves, agree, signs_of_masking
 from neurocert.certify.reports.parts import (
     Arithmetic,
     Attack,
@@ -48,6 +49,9 @@ class Report(Strict):
         clean: samples decided rightly without any change.
         outcomes: one for each sample and radius.
         summaries: one for each radius, in the order of ``Perturbation.epsilons``.
+        curves: accuracy under each attack, and under all together; they follow from the outcomes.
+        saturation: what attacks by gradients reach on the whole input range; None where it was not asked.
+        masking: signs that gradients mislead the attacks that go by them; they follow from the outcomes and ``saturation``.
         routing: empty for a network without PlasticFlex layers.
         seconds: of the whole run.
         assumptions: what the certificates take for granted, one sentence each.
@@ -66,6 +70,9 @@ class Report(Strict):
     outcomes: tuple[Outcome, ...]
     witnesses: tuple[Witness, ...]
     summaries: tuple[Summary, ...]
+    curves: tuple[Curve, ...] = ()
+    saturation: Saturation | None = None
+    masking: tuple[Text, ...] = ()
     routing: tuple[Routing, ...]
     environment: Environment
     seconds: Seconds
@@ -114,6 +121,14 @@ class Report(Strict):
         for summary in self.summaries:
             counted = summarise(self.outcomes, summary.epsilon, self.methods).proportions()
             _require(summary.proportions() == counted, f"the summary at epsilon {summary.epsilon:g} does not count its rows")
+        return self
+
+    @model_validator(mode="after")
+    def _curves_follow(self) -> Report:
+        computed = accuracy_curves(self.outcomes, self.attacks, self.perturbation.epsilons)
+        _require(not self.curves or agree(self.curves, computed), "a curve does not count its rows")
+        signs = signs_of_masking(self.outcomes, self.attacks, self.perturbation.epsilons, self.saturation)
+        _require(not self.curves or self.masking == signs, "the signs of masked gradients do not follow from the rows")
         return self
 
 

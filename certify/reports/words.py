@@ -8,25 +8,41 @@ from neurocert.certify.reports.schema import Report
 
 
 def headline(report: Report) -> Summary:
-    """The radius to speak of first: the largest at which at least half of the samples are certified, else the smallest."""
-    certified = [summary for summary in report.summaries if 2 * summary.certified.count >= summary.certified.n]
-    return certified[-1] if certified else report.summaries[0]
+    """The radius to speak of first: the largest at which at least half of the samples are certified, else the smallest.
+
+    Where no proof was tried, unbroken ones count instead. A radius of 0 changes nothing, and is spoken of only if there is no other.
+    """
+    counted = "certified" if report.methods else "unbroken"
+    changed = [summary for summary in report.summaries if summary.epsilon > 0] or list(report.summaries)
+    half = [summary for summary in changed if 2 * getattr(summary, counted).count >= len(report.samples)]
+    return half[-1] if half else changed[0]
 
 
 def claim(report: Report, summary: Summary) -> str:
-    """One sentence that counts every sample exactly once."""
+    """One sentence that counts every sample exactly once; two where no proof was tried."""
+    if not report.methods:
+        return _unproved(report, summary)
     certified = summary.certified.proportion
     misclassified = certified.n - report.clean.count
     proved = "are proved to keep their" if certified.count > 1 else "is proved to keep its"
     parts = [
         f"Of {certified.n} {report.data.noun}, {certified.count or 'none'} ({percent(certified)}) "
-        f"{proved} class under every {change(report.perturbation, summary.epsilon)}{tolerance(report.perturbation)}"
-        + ("" if report.methods else " (no proof was tried)"),
+        f"{proved} class under every {change(report.perturbation, summary.epsilon)}{tolerance(report.perturbation)}",
         _attacked(report, summary),
         f"{_are(summary.unknown.count)} undecided",
         f"{_are(misclassified)} misclassified without any change",
     ]
     return "; ".join(parts) + "."
+
+
+def _unproved(report: Report, summary: Summary) -> str:
+    unbroken = summary.unbroken.proportion
+    return (
+        f"Of {unbroken.n} {report.data.noun}, {report.clean.count} ({percent(report.clean.proportion)}) are decided rightly without "
+        f"any change, and {unbroken.count} ({percent(unbroken)}) still are after whatever {change(report.perturbation, summary.epsilon)}"
+        f"{tolerance(report.perturbation)} "
+        "the attacks found. No proof was tried: the truth may be lower."
+    )
 
 
 def _attacked(report: Report, summary: Summary) -> str:

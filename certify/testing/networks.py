@@ -97,7 +97,20 @@ def _convolutional(choose: random.Random) -> nn.Module:
 
 def _flexible(choose: random.Random) -> nn.Module:
     channels = choose.randint(1, 4)
-    flex = PlasticFlex(2, channels, (4, 4), stride=choose.choice((1, 2)), mask=choose.choice(MASK_ACTIVATIONS))
+    flex = PlasticFlex(
+        2,
+        channels,
+        (4, 4),
+        stride=choose.choice((1, 2)),
+        mask=choose.choice(MASK_ACTIVATIONS),
+        logits=choose.choice(("threshold", "threshold", "convolution")),
+        slope=choose.choice((1.0, 1.0, 2.5)),
+        logits_norm=choose.choice((True, True, False)),
+        mixing=choose.choice(("mask", "mask", "mask", "maximum")),
+    )
+    for name, value in flex.named_buffers():
+        if name.endswith("stored"):
+            value.fill_(0.5)
     return _with_head(nn.Sequential(flex, nn.BatchNorm2d(channels), choose.choice(ACTIVATIONS)()))
 
 

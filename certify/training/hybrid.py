@@ -9,7 +9,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from neurocert.models.data.samples import Samples
+from neurocert.models.data.samples import Batches, Samples
 from neurocert.models.errors import DataError, RecipeError
 from neurocert.models.schema import CheckpointMetadata, Source, explain
 from neurocert.models.snan.hybrid import Hybrid
@@ -31,7 +31,7 @@ class Trained(NamedTuple):
     classes: tuple[int, ...]
 
 
-def train(recipe: Recipe, *, data: str | None = None, on_epoch: Callable[[loop.Epoch], None] | None = None) -> Trained:
+def train(recipe: Recipe, *, data: str | None = None, device: str = "cpu", on_epoch: Callable[[loop.Epoch], None] | None = None) -> Trained:
     """Shows images to a spiking network, then trains the classifier on maps of the recipe's images; deterministic.
 
     Arguments as in ``loop.train``, whose rule for the best epoch holds here too.
@@ -44,24 +44,27 @@ def train(recipe: Recipe, *, data: str | None = None, on_epoch: Callable[[loop.E
     spec = recipe.snan
     if spec is None:
         raise RecipeError(f"recipe {recipe.name} has no table [snan]", "use neurocert.models.training.loop.train")
-    raw = loop.load_splits(recipe, data)
-    channels, height, width = raw.train.inputs.shape[1:]
+    splits = loop.load_splits(recipe, data)
+    raw, validation, test = (_in_memory(part) for part in (splits.train, splits.validation, splits.test))
+    channels, height, width = raw.inputs.shape[1:]
     if channels != 1 or height != width:
-        raise DataError(f"{raw.train.name}: images are {channels}x{height}x{width}, expected square ones with one channel")
-    chosen = [_choose(samples, count, spec) for samples, count in _wanted(raw, spec)]
+        raise DataError(f"{raw.name}: images are {channels}x{height}x{width}, expected square ones with one channel")
+    chosen = [_choose(raw, spec.per_class, spec), *(_choose(samples, spec.held_out, spec) for samples in (validation, test))]
     generator = torch.Generator().manual_seed(spec.seed)
     network, classes, trained_on = create(_settings(recipe, spec), spec.seed), (), None
     if spec.spiking:
-        shown = situation(raw.train.labels, spec.shown, generator, spec.situation)
-        classes, trained_on = tuple(sorted(set(raw.train.labels[shown].tolist()))), Source(name=raw.train.name, sha256=raw.train.sha256)
-        network = imprint(network, Preprocessor(network, height).binarise(raw.train.inputs[shown]))
+        shown = situation(raw.labels, spec.shown, generator, spec.situation)
+        classes, trained_on = tuple(sorted(set(raw.labels[shown].tolist()))), Source(name=raw.name, sha256=raw.sha256)
+        network = imprint(network, Preprocessor(network, height).binarise(raw.inputs[shown]))
     maps = [_maps(samples, network, spec, noise, generator) for samples, noise in zip(chosen, (spec.noise, spec.noise, 0.0), strict=True)]
-    classifier, metadata = loop.train(recipe, splits=loop.Splits(*maps), on_epoch=on_epoch)
+    classifier, metadata = loop.train(recipe, splits=loop.Splits(*maps), device=device, on_epoch=on_epoch)
     return Trained(Hybrid(Preprocessor(network, height), classifier, spec.spiking), metadata, trained_on, classes)
 
 
-def _wanted(raw: loop.Splits, spec: SnanSpec) -> tuple[tuple[Samples, int], ...]:
-    return (raw.train, spec.per_class), (raw.validation, spec.held_out), (raw.test, spec.held_out)
+def _in_memory(split: Batches) -> Samples:
+    if not isinstance(split, Samples):
+        raise DataError("a folder of pictures cannot be shown to a spiking network", "give IDX files, such as MNIST's, or the digits")
+    return split
 
 
 def _choose(samples: Samples, count: int, spec: SnanSpec) -> Samples:

@@ -15,6 +15,7 @@ from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Inputs, Rule, rule_for
 from neurocert.models.layers.lif import Fire
 from neurocert.models.layers.plastic_flex import MaskRouting
+from neurocert.models.layers.step import Step
 from neurocert.models.layers.surrogate import spike
 
 Layer = nn.Module | Call
@@ -36,7 +37,7 @@ class Switch:
         interval: the interval rule to train through; the engine's bounds, with gradients.
     """
 
-    threshold: Callable[[Any], float]
+    threshold: Callable[[Any], float | Tensor]
     interval: Callable[[Any, Inputs], tuple[Box, ...]]
 
 
@@ -62,7 +63,16 @@ def fire_bounds(layer: Fire, inputs: Inputs) -> tuple[Box, ...]:
     return (lower, upper), (surely, maybe)
 
 
-SWITCHES = {nn.ReLU: Switch(lambda layer: 0.0, relu_bounds), Fire: Switch(lambda layer: layer.threshold, fire_bounds)}
+def step_bounds(layer: Step, inputs: Inputs) -> tuple[Box, ...]:
+    """Increasing, so ends map to ends, each a spike through whose surrogate gradients flow."""
+    return (tuple(spike(end, layer.threshold, layer.comparison, layer.surrogate) for end in (inputs[0].lower, inputs[0].upper)),)  # type: ignore[return-value]
+
+
+SWITCHES = {
+    nn.ReLU: Switch(lambda layer: 0.0, relu_bounds),
+    Fire: Switch(lambda layer: layer.threshold, fire_bounds),
+    Step: Switch(lambda layer: layer.threshold, step_bounds),
+}
 
 
 def switch_of(layer: Layer) -> Switch | None:
@@ -87,7 +97,7 @@ def with_statistics_of(layer: Layer, inputs: tuple[Tensor, ...]) -> Layer:
     """The layer as it acts on this very batch: batch norm in training mode with its mean and variance, else the layer itself."""
     if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.training:
         return _batch_norm(layer, inputs[0])
-    if isinstance(layer, MaskRouting) and layer.norm.training:
+    if isinstance(layer, MaskRouting) and layer.norm is not None and layer.norm.training:
         return _view(layer, "_modules", norm=_batch_norm(layer.norm, inputs[1] - layer.threshold))
     return layer
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurocert.certify.training.live import LiveBounds, live_bounds, live_graph
-from neurocert.models.data.samples import Samples
+from neurocert.models.data.samples import Batches, in_order
 from neurocert.models.networks.classifier import Classifier
 from neurocert.models.schema import CheckpointMetadata, Score
 from neurocert.models.training import loop
-from neurocert.models.training.objective import EVALUATION_BATCH, Objective
+from neurocert.models.training.objective import EVALUATION_BATCH, Objective, device_of
 from neurocert.models.training.recipe import Recipe, RobustSpec
 
 TOLERANCE = 0.5
@@ -24,10 +24,10 @@ SMALLEST = 1e-12
 
 
 def train(
-    recipe: Recipe, *, data: str | None = None, on_epoch: Callable[[loop.Epoch], None] | None = None
+    recipe: Recipe, *, data: str | None = None, device: str = "cpu", on_epoch: Callable[[loop.Epoch], None] | None = None
 ) -> tuple[Classifier, CheckpointMetadata]:
     """Trains by any recipe, through bounds where it has a table [robust]; otherwise as ``models.training.loop.train``, see there."""
-    return loop.train(recipe, data=data, objective=RobustObjective if recipe.robust else None, on_epoch=on_epoch)
+    return loop.train(recipe, data=data, device=device, objective=RobustObjective if recipe.robust else None, on_epoch=on_epoch)
 
 
 class RobustObjective(Objective):
@@ -59,10 +59,11 @@ class RobustObjective(Objective):
         return loss if share == 1 else loss + (1.0 - share) * self._regularisers(found)
 
     @torch.no_grad()
-    def evaluate(self, samples: Samples) -> tuple[Score, float]:
+    def evaluate(self, samples: Batches) -> tuple[Score, float]:
         self.network.eval()
         certified, loss = 0, 0.0
-        for inputs, labels in zip(samples.inputs.split(EVALUATION_BATCH), samples.labels.split(EVALUATION_BATCH), strict=True):
+        for images, targets in in_order(samples, EVALUATION_BATCH):
+            inputs, labels = images.to(device_of(self.network)), targets.to(device_of(self.network))
             margins = self._bounds(inputs, labels, self.spec.epsilon).margins
             certified += int((margins.scatter(1, labels[:, None], math.inf) > 0).all(1).sum())
             loss += functional.cross_entropy(-margins, labels, reduction="sum").item()

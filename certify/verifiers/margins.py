@@ -117,7 +117,7 @@ def capture_problem(problem: Problem) -> Graph:
 
 def margin_bounds(problem: Problem, graph: Graph, method: Method, indices: list[int]) -> MarginBounds:
     """Bounds the margins of the samples ``indices``, all others stay NaN. A numerical failure concerns one sample alone."""
-    lower = torch.full((len(problem.inputs),), torch.nan, dtype=torch.float64)
+    lower = torch.full((len(problem.inputs),), torch.nan, dtype=torch.float64, device="cpu")
     failures: dict[int, str] = {}
     confirmed = None if method.second_opinion is None else method.second_opinion(problem, indices)
     for start in range(0, len(indices), BATCH):
@@ -130,7 +130,7 @@ def margin_bounds(problem: Problem, graph: Graph, method: Method, indices: list[
 def _bound(problem: Problem, graph: Graph, method: Method, batch: list[int], lower: Tensor, failures: dict[int, str]) -> None:
     try:
         with torch.no_grad():
-            lower[batch] = _lower_margins(problem, graph, method, batch)
+            lower[batch] = _lower_margins(problem, graph, method, batch).cpu()
     except NumericalFailure as failure:
         if len(batch) == 1:
             failures[batch[0]] = str(failure)

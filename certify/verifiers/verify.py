@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from neurocert.certify.certificate import Certificate, Verdict, Witness
 from neurocert.certify.errors import SandwichBreach
-from neurocert.certify.problem import Problem, make_problem
-from neurocert.certify.verifiers.margins import MarginBounds, capture_problem, margin_bounds
+from neurocert.certify.problem import Problem, make_problem, on
+from neurocert.certify.verifiers.margins import MarginBounds, Method, capture_problem, margin_bounds
 from neurocert.certify.verifiers.margins import method as method_named
 from neurocert.perturbations.attacks import Attack, AttackResult
 from neurocert.perturbations.attacks import attack as attack_named
@@ -56,6 +56,11 @@ def verify(
     """
     problem = make_problem(network, inputs, labels, perturbation, arithmetic, weights)
     chosen, searcher = method_named(method), attack_named(attack) if attack else None
+    with on(problem.inputs.device):
+        return _certificates(problem, chosen, searcher, seed)
+
+
+def _certificates(problem: Problem, chosen: Method, searcher: Attack | None, seed: int) -> list[Certificate]:
     graph = capture_problem(problem)
     clean = problem.margins(problem.inputs)
     correct = (clean > 0).nonzero()[:, 0].tolist()
@@ -86,7 +91,7 @@ def search_weights(problem: Problem, index: int, seed: int) -> tuple[float | Non
     """
     assert problem.weights is not None
     centre, label = problem.inputs[index : index + 1], problem.labels[index : index + 1]
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(centre.device).manual_seed(seed)
     point, changed = descend(problem.network, centre, label, problem.ball, problem.weights, generator)
     if not (problem.weights.contains(changed, problem.network) and bool(problem.ball.contains(point, centre))):
         return None, None
@@ -98,9 +103,12 @@ def search_weights(problem: Problem, index: int, seed: int) -> tuple[float | Non
 
 
 def search(problem: Problem, attack: Attack, samples: list[int], seed: int) -> AttackResult:
-    """Attacks the samples ``samples`` of a problem."""
-    generator = torch.Generator().manual_seed(seed)
-    return attack.search(problem.network, problem.inputs[samples], problem.labels[samples], problem.ball, generator)
+    """Attacks the samples ``samples`` of a problem. A set without extent holds nothing but the inputs."""
+    generator = torch.Generator(problem.inputs.device).manual_seed(seed)
+    inputs, labels = problem.inputs[samples], problem.labels[samples]
+    if problem.ball.epsilon == 0:
+        return AttackResult(inputs, margins(problem.logits(inputs), labels))
+    return attack.search(problem.network, inputs, labels, problem.ball, generator)
 
 
 def replay(problem: Problem, index: int, point: Tensor) -> Witness | None:

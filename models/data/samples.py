@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -48,6 +49,20 @@ class Samples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an input."""
+        return tuple(self.inputs.shape[1:])
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest value."""
+        return self.inputs.min().item(), self.inputs.max().item()
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and labels at ``indices`` (int64)."""
+        return self.inputs[indices], self.labels[indices]
+
     def take(self, indices: Sequence[int]) -> Samples:
         """The samples at ``indices``, in that order.
 
@@ -59,6 +74,29 @@ class Samples:
         self._require(len(indices) > 0, "no samples selected")
         chosen = torch.tensor(indices, dtype=torch.int64)
         return Samples(self.inputs[chosen], self.labels[chosen], self.name, self.sha256)
+
+
+class Batches(Protocol):
+    """Labelled inputs that need not all be in memory at once; ``Samples`` are, and more."""
+
+    @property
+    def labels(self) -> Tensor: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def range(self) -> tuple[float, float]: ...
+    def __len__(self) -> int: ...
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+def in_order(samples: Batches, size: int, most: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of ``size`` samples in their order, the first ``most`` of them or all."""
+    for indices in torch.arange(len(samples) if most is None else min(most, len(samples))).split(size):
+        yield samples.batch(indices)
 
 
 def make_samples(inputs: Tensor, labels: Tensor, name: str) -> Samples:
@@ -79,16 +117,16 @@ def content_sha256(inputs: Tensor, labels: Tensor) -> str:
     return digest.hexdigest()
 
 
-def require_fit(samples: Samples, inputs: InputSpace, classes: int) -> None:
+def require_fit(samples: Batches, inputs: InputSpace, classes: int) -> None:
     """Checks that a network with that input space and number of classes can be asked about these samples.
 
     Raises:
         DataError: other image shape, values outside the range, or a label without a class.
     """
-    shape = tuple(samples.inputs.shape[1:])
+    shape = samples.shape
     if shape != inputs.shape:
         raise DataError(f"{samples.name}: images are {_by(shape)}, the network expects {_by(inputs.shape)}")
-    low, high = samples.inputs.min().item(), samples.inputs.max().item()
+    low, high = samples.range
     if low < inputs.low or high > inputs.high:
         hint = "scale the images to the network's input range"
         raise DataError(f"{samples.name}: values lie in [{low:g}, {high:g}], the network expects [{inputs.low:g}, {inputs.high:g}]", hint)

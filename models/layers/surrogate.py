@@ -6,7 +6,9 @@ They never enter a bound: every forward pass, and every certificate, uses the re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -32,16 +34,34 @@ def rectangle(distance: Tensor) -> Tensor:
     return (distance.abs() < 0.5).to(distance.dtype)
 
 
+def ramp(distance: Tensor) -> Tensor:
+    """1/6 on |x| < 3, else 0: the derivative of the hard sigmoid clip(x / 6 + 1 / 2, 0, 1)."""
+    return (distance.abs() < 3).to(distance.dtype) / 6
+
+
 SURROGATES: dict[str, Derivative] = {
     "sech-squared": sech_squared,
     "arctangent": arctangent,
     "rectangle": rectangle,
+    "ramp": ramp,
 }
+
+_INSTEAD: ContextVar[Derivative | None] = ContextVar("surrogate", default=None)
+
+
+@contextmanager
+def differentiated_by(derivative: Derivative) -> Iterator[None]:
+    """Inside the block every spike has this surrogate, whichever its layer names: an attack may try several on one network."""
+    token = _INSTEAD.set(derivative)
+    try:
+        yield
+    finally:
+        _INSTEAD.reset(token)
 
 
 class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, potential: Tensor, threshold: float, comparison: Comparison, derivative: Derivative) -> Tensor:
+    def forward(ctx: Any, potential: Tensor, threshold: float | Tensor, comparison: Comparison, derivative: Derivative) -> Tensor:
         ctx.save_for_backward(potential)
         ctx.threshold, ctx.derivative = threshold, derivative
         fired = potential > threshold if comparison == ">" else potential >= threshold
@@ -53,13 +73,14 @@ class _Spike(torch.autograd.Function):
         return gradients[0] * ctx.derivative(potential - ctx.threshold), None, None, None
 
 
-def spike(potential: Tensor, threshold: float, comparison: Comparison, surrogate: str) -> Tensor:
-    """1 where ``potential comparison threshold``, else 0; the gradient is the named surrogate's.
+def spike(potential: Tensor, threshold: float | Tensor, comparison: Comparison, surrogate: str) -> Tensor:
+    """1 where ``potential comparison threshold``, else 0; the gradient is the named surrogate's, or that of ``differentiated_by``.
 
     Args:
         potential: membrane potential, any shape.
-        threshold: representable in the potential's dtype.
+        threshold: representable in the potential's dtype; a number, or a tensor that broadcasts to the potential.
         comparison: ">" or ">=".
         surrogate: a key of ``SURROGATES``.
     """
-    return _Spike.apply(potential, threshold, comparison, SURROGATES[surrogate])  # type: ignore[return-value]
+    derivative = _INSTEAD.get() or SURROGATES[surrogate]
+    return _Spike.apply(potential, threshold, comparison, derivative)  # type: ignore[return-value]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 from torch import nn
 
-from neurocert.models.layers.plastic_flex import MaskActivation, PlasticFlex
+from neurocert.models.layers.plastic_flex import PlasticFlex, RoutingOptions
 from neurocert.models.networks.classifier import InputSpace
 from neurocert.models.networks.layered import Layered
 from neurocert.models.semantics import Semantics
@@ -25,8 +26,9 @@ class FlexVGG(Layered):
         blocks: (channels, stride) of each PlasticFlex block, before ``width``.
         hidden: sizes of the fully connected layers, before ``width``.
         width: multiplies every size above; each is at least 1.
-        mask: the masks' activation.
         surrogate: the spike's derivative in training and attacks.
+        dropout, border: see ``Layered``.
+        routing: see ``PlasticFlex``.
     """
 
     def __init__(
@@ -40,17 +42,14 @@ class FlexVGG(Layered):
         blocks: Sequence[tuple[int, int]],
         hidden: Sequence[int],
         width: float = 1.0,
-        mask: MaskActivation = "hard-sigmoid",
         surrogate: str = "sech-squared",
+        dropout: float = 0.0,
+        border: int = 0,
+        **routing: Unpack[RoutingOptions],
     ) -> None:
         channels, *size = inputs.shape
-        size = (size[0], size[1])
-        synapses: list[nn.Module] = []
-        for base_channels, stride in blocks:
-            out_channels = max(1, round(base_channels * width))
-            flex = PlasticFlex(channels, out_channels, size, stride=stride, mask=mask)
-            synapses.append(nn.Sequential(flex, nn.BatchNorm2d(out_channels)))
-            channels, size = out_channels, flex.output_size
+        sizes = [(scaled(base, width), stride) for base, stride in blocks]
+        synapses, size = flex_blocks(channels, (size[0] + 2 * border, size[1] + 2 * border), sizes, **routing)
         super().__init__(
             inputs,
             semantics,
@@ -58,7 +57,31 @@ class FlexVGG(Layered):
             mean=mean,
             std=std,
             blocks=synapses,
-            features=channels * size[0] * size[1],
-            hidden=[max(1, round(units * width)) for units in hidden],
+            features=sizes[-1][0] * size[0] * size[1],
+            hidden=[scaled(units, width) for units in hidden],
             surrogate=surrogate,
+            dropout=dropout,
+            border=border,
         )
+
+
+def flex_blocks(
+    channels: int, size: tuple[int, int], blocks: Sequence[tuple[int, int]], **routing: Unpack[RoutingOptions]
+) -> tuple[list[nn.Module], tuple[int, int]]:
+    """PlasticFlex + batch norm for each (channels, stride), and the (H, W) of what comes out of the last.
+
+    Args:
+        channels, size: of the image that goes in.
+        routing: see ``PlasticFlex``.
+    """
+    synapses: list[nn.Module] = []
+    for out_channels, stride in blocks:
+        flex = PlasticFlex(channels, out_channels, size, stride=stride, **routing)
+        synapses.append(nn.Sequential(flex, nn.BatchNorm2d(out_channels)))
+        channels, size = out_channels, flex.output_size
+    return synapses, size
+
+
+def scaled(size: int, width: float) -> int:
+    """A number of channels or units times ``width``, at least 1."""
+    return max(1, round(size * width))

@@ -6,17 +6,21 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from neurocert.models.layers.encoder import encoder
 from neurocert.models.layers.lif import LIF
 from neurocert.models.layers.normalise import Normalise
+from neurocert.models.layers.step import Step
 from neurocert.models.networks.classifier import Classifier, InputSpace
-from neurocert.models.semantics import Semantics
+from neurocert.models.semantics import Semantics, Spiking, StepNeurons
 
 
 class Layered(Classifier):
     """Normalised input -> (synapses -> neurons), layer after layer -> readout.
 
-    Static semantics: neurons are ReLUs, one pass. Spiking semantics: neurons are LIF, the input's current is computed
-    once (direct encoding) and presented at each of T steps, the T outputs are averaged or summed.
+    Static semantics: neurons are ReLUs, one pass. Leaky integrate-and-fire: T steps, of which the outputs are averaged or
+    summed. With direct encoding the first layer's current is computed once and presented at every step; the other encoders
+    turn the input into spikes, which are then normalised as an image is. Steps and clips have no memory, so that under
+    direct encoding one pass stands for all T.
 
     Args:
         inputs, semantics, classes: see ``Classifier``.
@@ -25,6 +29,12 @@ class Layered(Classifier):
         features: numbers in the last block's output.
         hidden: sizes of the fully connected layers.
         surrogate: the spike's derivative in training and attacks.
+        dropout: share of the outputs of each fully connected layer that training drops.
+        border: zeros put around the image, on each side, before normalisation.
+        before_head: what comes between the last block's neurons and the fully connected layers, such as a pooling.
+
+    Raises:
+        InputError: latency or rate encoding of inputs outside [0, 1].
     """
 
     def __init__(
@@ -39,42 +49,68 @@ class Layered(Classifier):
         features: int,
         hidden: Sequence[int],
         surrogate: str,
+        dropout: float = 0.0,
+        border: int = 0,
+        before_head: nn.Module | None = None,
     ) -> None:
         super().__init__(inputs, semantics, classes)
+        spiking = semantics.spiking
+        self.encoder = None if spiking is None else encoder(spiking.encoding, spiking.time_steps, inputs)
+        self.border = nn.ZeroPad2d(border) if border else None
         self.normalise = Normalise(mean, std)
-        synapses = list(blocks)
-        for index, units in enumerate(hidden):
+        heads: list[nn.Module] = []
+        for units in (*hidden, len(classes)):
             linear = nn.Linear(features, units)
-            synapses.append(nn.Sequential(nn.Flatten(), linear) if index == 0 else linear)
+            first = () if before_head is None else (before_head,)
+            parts = (*first, nn.Flatten(), linear) if not heads else (nn.Dropout(dropout), linear) if dropout else (linear,)
+            heads.append(nn.Sequential(*parts) if len(parts) > 1 else linear)
             features = units
-        self.synapses = nn.ModuleList(synapses)
-        self.neurons = nn.ModuleList(nn.ReLU() if semantics.spiking is None else LIF(semantics.spiking, surrogate) for _ in synapses)
-        readout = nn.Linear(features, len(classes))
-        self.readout = readout if hidden else nn.Sequential(nn.Flatten(), readout)
+        self.synapses = nn.ModuleList([*blocks, *heads[:-1]])
+        self.neurons = nn.ModuleList(_neuron(semantics, surrogate) for _ in self.synapses)
+        self.readout = heads[-1]
 
     def forward(self, image: Tensor) -> Tensor:
         """Args: (B, C, H, W) in input units. Returns: logits (B, classes)."""
-        current = self.synapses[0](self.normalise(image))
-        return self._static(current) if self.semantics.spiking is None else self._spiking(current)
+        spiking = self.semantics.spiking
+        currents = [self._current(signal) for signal in ([image] if self.encoder is None else self.encoder(image))]
+        if spiking is None:
+            return self._static(currents[0])
+        steps = spiking.time_steps
+        outputs = self._unrolled(currents * (steps // len(currents))) if isinstance(spiking, Spiking) else list(map(self._static, currents))
+        total = outputs[0]
+        for output in outputs[1:]:
+            total = total + output
+        if spiking.readout == "mean":
+            return total / len(outputs) if len(outputs) > 1 else total
+        return total * (steps // len(outputs)) if len(outputs) < steps else total
+
+    def _current(self, signal: Tensor) -> Tensor:
+        """What the first layer's neurons receive."""
+        return self.synapses[0](self.normalise(signal if self.border is None else self.border(signal)))
 
     def _static(self, signal: Tensor) -> Tensor:
+        """Logits from the first layer's current, through neurons without memory."""
         signal = self.neurons[0](signal)
         for synapse, neuron in zip(self.synapses[1:], self.neurons[1:], strict=True):
             signal = neuron(synapse(signal))
         return self.readout(signal)
 
-    def _spiking(self, current: Tensor) -> Tensor:
-        spiking = self.semantics.spiking
-        assert spiking is not None
+    def _unrolled(self, currents: Sequence[Tensor]) -> list[Tensor]:
+        """Logits of each step, from the first layer's current at each step, through neurons that remember their potential."""
         states: list[Tensor | None] = [None] * len(self.neurons)
-        total: Tensor | None = None
-        for _ in range(spiking.time_steps):
-            signal = current
-            for layer, neuron in enumerate(self.neurons):
-                if layer > 0:
-                    signal = self.synapses[layer](signal)
-                states[layer], signal = neuron(states[layer], signal)
-            logits = self.readout(signal)
-            total = logits if total is None else total + logits
-        assert total is not None
-        return total / spiking.time_steps if spiking.readout == "mean" else total
+        outputs = []
+        for current in currents:
+            states[0], signal = self.neurons[0](states[0], current)
+            for layer in range(1, len(self.neurons)):
+                states[layer], signal = self.neurons[layer](states[layer], self.synapses[layer](signal))
+            outputs.append(self.readout(signal))
+        return outputs
+
+
+def _neuron(semantics: Semantics, surrogate: str) -> nn.Module:
+    spiking = semantics.spiking
+    if spiking is None:
+        return nn.ReLU()
+    if isinstance(spiking, Spiking):
+        return LIF(spiking, surrogate)
+    return Step(spiking.threshold, spiking.comparison, surrogate) if isinstance(spiking, StepNeurons) else nn.Hardtanh(0.0, 1.0)

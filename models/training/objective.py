@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from neurocert.models.data.samples import Samples
+from neurocert.models.data.samples import Batches, in_order
+from neurocert.models.metrics import balanced_accuracy
 from neurocert.models.networks.classifier import Classifier
 from neurocert.models.schema import Score
 from neurocert.models.training.recipe import Recipe
@@ -38,7 +40,7 @@ class Objective(ABC):
         """
 
     @abstractmethod
-    def evaluate(self, samples: Samples) -> tuple[Score, float]:
+    def evaluate(self, samples: Batches) -> tuple[Score, float]:
         """How many samples count, and the mean loss, in evaluation mode, which the network is left in.
 
         The epoch with the highest score is kept, then that with the lowest loss.
@@ -60,17 +62,48 @@ class CrossEntropy(Objective):
     def loss(self, inputs: Tensor, labels: Tensor, epoch: float) -> Tensor:
         return functional.cross_entropy(self.network(inputs), labels, label_smoothing=self.label_smoothing)
 
-    def evaluate(self, samples: Samples) -> tuple[Score, float]:
+    def evaluate(self, samples: Batches) -> tuple[Score, float]:
         return evaluate(self.network, samples)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A network on a split.
+
+    Attributes:
+        score: correct samples.
+        balanced: mean recall of the classes.
+        loss: mean cross-entropy.
+    """
+
+    score: Score
+    balanced: float
+    loss: float
+
+
 @torch.no_grad()
-def evaluate(network: Classifier, samples: Samples) -> tuple[Score, float]:
-    """Clean accuracy and mean cross-entropy of ``network`` in evaluation mode, which it is left in."""
+def measure(network: Classifier, samples: Batches, most: int | None = None) -> Measured:
+    """Clean accuracies and loss of ``network`` in evaluation mode, which it is left in, on the first ``most`` samples or all."""
     network.eval()
-    correct, loss = 0, 0.0
-    for inputs, labels in zip(samples.inputs.split(EVALUATION_BATCH), samples.labels.split(EVALUATION_BATCH), strict=True):
+    device = device_of(network)
+    predicted, seen, loss = [], [], 0.0
+    for images, targets in in_order(samples, EVALUATION_BATCH, most):
+        inputs, labels = images.to(device), targets.to(device)
         logits = network(inputs)
-        correct += int((logits.argmax(1) == labels).sum())
+        predicted.append(logits.argmax(1).cpu())
+        seen.append(targets)
         loss += functional.cross_entropy(logits, labels, reduction="sum").item()
-    return Score(correct=correct, n=len(samples)), loss / len(samples)
+    found, known = torch.cat(predicted), torch.cat(seen)
+    score = Score(correct=int((found == known).sum()), n=len(known))
+    return Measured(score, balanced_accuracy(found, known), loss / len(known))
+
+
+def evaluate(network: Classifier, samples: Batches) -> tuple[Score, float]:
+    """Clean accuracy and mean cross-entropy of ``network`` in evaluation mode, which it is left in."""
+    measured = measure(network, samples)
+    return measured.score, measured.loss
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's weights are."""
+    return next(network.parameters()).device

@@ -93,6 +93,38 @@ class RobustSpec(Strict):
     weights: Literal["interval", "default"] = "interval"
 
 
+class MasksSpec(Strict):
+    """How the masks of PlasticFlex layers are held in training.
+
+    Source: PlasticFlex thesis, Eq. 3.5 and Algorithm 3.
+
+    Attributes:
+        weight: lambda of the penalty, added to the loss: the mean over layers, calls, samples and positions of (M - target)^2
+            for "squared" and of abs(M - target) for "l1".
+        target: tau, the value that masks are drawn to.
+        penalty: "squared" or "l1".
+        freeze_after: E_f, the epoch after which each layer's mean mask over the training split is binarised at 1/2 and stored,
+            and thresholds and logits are dropped; the stored weights are then those of a later epoch. None: masks stay trainable.
+    """
+
+    weight: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    target: Annotated[float, Field(ge=0, le=1)] = 0.5
+    penalty: Literal["squared", "l1"] = "squared"
+    freeze_after: Annotated[int, Field(ge=1, le=10_000)] | None = None
+
+
+class AugmentationSpec(Strict):
+    """What happens to each training image before noise, anew in each epoch.
+
+    Attributes:
+        crop: pixels of the data's lowest value put around the image, of which a random window of its size is cut.
+        flip: mirrored left to right, half of the time.
+    """
+
+    crop: Annotated[int, Field(ge=0, le=64)] = 0
+    flip: bool = False
+
+
 class SnanSpec(Strict):
     """A spiking neuron-astrocyte network before the classifier, which learns from its firing-rate maps.
 
@@ -117,6 +149,10 @@ class SnanSpec(Strict):
     settings: Annotated[dict[str, Any], Field(default_factory=dict)]
 
 
+OPTIONAL = ("robust", "masks", "augmentation", "snan")
+"""Tables that a recipe may leave out, and then are no part of its hash."""
+
+
 def _static_or_table(value: Any) -> Any:
     """TOML has no null: the word "static" stands for a network without spikes."""
     if isinstance(value, str) and value != "static":
@@ -134,6 +170,8 @@ class Recipe(Strict):
         architecture, semantics: the network.
         data, training: what it learns, and how.
         robust: how it is made certifiable, if it is.
+        masks: how PlasticFlex masks are held; by default they learn freely.
+        augmentation: how training images are varied, if they are.
         snan: what stands before it, if anything does.
     """
 
@@ -145,6 +183,8 @@ class Recipe(Strict):
     data: DataSpec
     training: TrainingSpec
     robust: RobustSpec | None = None
+    masks: MasksSpec | None = None
+    augmentation: AugmentationSpec | None = None
     snan: SnanSpec | None = None
 
     @model_validator(mode="after")
@@ -159,6 +199,18 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
+    def _freezes_in_time(self) -> Recipe:
+        if self.masks is None or self.masks.freeze_after is None:
+            return self
+        if self.masks.freeze_after >= self.training.epochs:
+            raise ValueError(
+                f"masks.freeze_after is {self.masks.freeze_after} of {self.training.epochs} epochs, expected some left after it"
+            )
+        if self.robust is not None:
+            raise ValueError("masks.freeze_after and a table [robust]: masks cannot be frozen while bounds are trained through them")
+        return self
+
+    @model_validator(mode="after")
     def _one_table(self) -> Recipe:
         if self.robust and self.snan:
             raise ValueError("got both tables [robust] and [snan], expected one of them at most")
@@ -168,9 +220,9 @@ class Recipe(Strict):
     def sha256(self) -> str:
         """Hash of the canonical JSON (all fields, defaults filled in): the same for the same training however the file is laid out.
 
-        A table [robust] or [snan] that is not there is left out.
+        A table of ``OPTIONAL`` that is not there is left out.
         """
-        absent = {name for name in ("robust", "snan") if getattr(self, name) is None}
+        absent = {name for name in OPTIONAL if getattr(self, name) is None}
         return hashlib.sha256(self.model_dump_json(exclude=absent).encode()).hexdigest()
 
 
@@ -190,9 +242,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     try:
         return parse_recipe(read_file(path, MAX_BYTES))
     except InputError as error:
-        raise RecipeError(
-            f"{name}: {printable(error.message)}", error.hint or f"known recipes: {', '.join(recipes())}; or give the path of a TOML file"
-        ) from error
+        raise RecipeError(f"{name}: {printable(error.message)}", error.hint or f"{_known()}; or give the path of a TOML file") from error
 
 
 def parse_recipe(data: bytes) -> Recipe:
@@ -207,6 +257,13 @@ def parse_recipe(data: bytes) -> Recipe:
         raise RecipeError(f"is not TOML: {error}") from error
     except ValidationError as error:
         raise RecipeError(f"is not a recipe: {explain(error)}") from error
+
+
+def _known() -> str:
+    """Names of the recipes whose data come with the package, and how many others there are."""
+    names = recipes()
+    near = [name for name in names if name.startswith(BUILT_IN)]
+    return f"known recipes: {', '.join(near)}, and {len(names) - len(near)} more (certify ls recipes)"
 
 
 def _folder() -> Path:

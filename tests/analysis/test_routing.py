@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neurocert.analysis.routing import binariness, conv_ratio, routing
+from neurocert.analysis.routing import binariness, conv_ratio, mask_sensitivity, routing, sensitivity
 from neurocert.models.errors import InputError
 from neurocert.models.layers.plastic_flex import MaskRouting, PlasticFlex
 from neurocert.models.networks.classifier import InputSpace
@@ -114,3 +114,31 @@ def test_training_mode_and_empty_inputs_are_refused() -> None:
 
 def test_network_without_plastic_flex_has_no_routing() -> None:
     assert routing(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)).eval(), images()) == ()
+
+
+def test_sensitivity_is_the_distance_of_the_branches() -> None:
+    network, inputs = flex_vgg(Semantics(None)), images()
+    with torch.no_grad():
+        signal = network.normalise(inputs)
+        second = torch.relu(network.synapses[0](signal))
+    found = sensitivity(network, inputs)
+    assert [layer.layer for layer in found] == ["synapses.0.0", "synapses.1.0"]
+    for measured, features, block in zip(found, (signal, second), (0, 1), strict=True):
+        layer = flex(network, block)
+        with torch.no_grad():
+            c, p = layer.convolution(features), layer.alignment(layer.pooling(features))
+        expected = [abs(float(a) - float(b)) for a, b in zip(c.flatten(), p.flatten(), strict=True)]
+        assert measured.scores.flatten().tolist() == pytest.approx(expected, rel=1e-6)
+        assert measured.mean == pytest.approx(math.fsum(expected) / len(expected), rel=1e-6)
+        assert measured.greatest == pytest.approx(max(expected), rel=1e-6)
+
+
+def test_sensitivity_is_the_mask_derivative() -> None:
+    """Eq. A.28: a mask that is off by delta moves the output by delta S."""
+    layer = flex(flex_vgg(Semantics(None)), 0)
+    features = images()
+    with torch.no_grad():
+        c, p = layer.branches(features)
+        mask = layer.mask(features)
+        moved = (mask + 0.25) * c + (0.75 - mask) * p
+        assert torch.allclose((moved - layer(features)).abs(), 0.25 * mask_sensitivity(layer, features), atol=1e-6)

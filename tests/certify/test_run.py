@@ -216,11 +216,11 @@ def test_progress_is_monotone_and_ends() -> None:
 
 
 def test_a_break_is_carried_to_larger_radii(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An attack that fails at a larger radius does not unmake what it found at a smaller one."""
+    """What an attack broke at a smaller radius stays broken at a larger one, and is not attacked there again."""
     true, calls = campaigns.search, []
 
     def only_once(problem, attack, samples, seed):
-        calls.append(problem.ball.epsilon)
+        calls.append((attack.name, problem.ball.epsilon, len(samples)))
         found = true(problem, attack, samples, seed)
         if problem.ball.epsilon < 0.4:
             return found
@@ -228,7 +228,7 @@ def test_a_break_is_carried_to_larger_radii(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(campaigns, "search", only_once)
     found = certify.run(RunConfig("digits-flex-ann", epsilons=(0.3, 0.5), samples=(94, 89), attacks=("pgd",), methods=("interval",)))
-    assert calls == [0.3, 0.5]
+    assert calls == [("pgd", 0.3, 2)]
     assert [summary.falsified.count for summary in found.summaries] == [2, 2]
 
 

@@ -26,9 +26,9 @@ def test_builds_what_the_parameters_say() -> None:
 
 
 def test_unknown_architecture_lists_the_known_ones() -> None:
-    with pytest.raises(InputError, match="unknown architecture 'vgg'") as error:
-        built("vgg", {})
-    assert error.value.hint == f"known: {', '.join(architectures())}" == "known: conv-net, flex-vgg, lenet, vit"
+    with pytest.raises(InputError, match="unknown architecture 'resnet'") as error:
+        built("resnet", {})
+    assert error.value.hint == f"known: {', '.join(architectures())}" == "known: conv-net, flex-vgg, lenet, vgg, vit"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_unknown_architecture_lists_the_known_ones() -> None:
         ({"blocks": [[3]], "hidden": []}, r"blocks.0.1: Field required"),
         (
             {"blocks": [[3, 1]], "hidden": [], "mask": "tanh"},
-            "'binary' or 'frozen', got 'tanh'",
+            "'hard-sigmoid-ste' or 'frozen', got 'tanh'",
         ),
         ({"blocks": [[3, 1]], "hidden": [], "width": 0}, "width: Input should be greater than 0, got 0"),
         ({"blocks": [[3, 1]], "hidden": [True]}, "hidden.0: Input should be a valid integer, got True"),
@@ -57,7 +57,9 @@ def test_normalisation_of_another_number_of_channels() -> None:
 
 def test_defaults_are_filled_in() -> None:
     filled = check_parameters("flex-vgg", {"blocks": [(3, 1)], "hidden": ()})
-    assert filled == {"blocks": [[3, 1]], "hidden": [], "width": 1.0, "mask": "hard-sigmoid", "surrogate": "sech-squared"}
+    routing = {"mask": "hard-sigmoid", "logits": "threshold", "slope": 1.0, "logits_norm": True, "mixing": "mask"}
+    rest = {"width": 1.0, "surrogate": "sech-squared", "dropout": 0.0, "border": 0}
+    assert filled == {"blocks": [[3, 1]], "hidden": [], **routing, **rest}
 
 
 def test_import_does_not_load_torch() -> None:

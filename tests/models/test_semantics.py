@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from neurocert.models.errors import InputError
-from neurocert.models.semantics import EulerLeak, FactorLeak, Semantics, Spiking
+from neurocert.models.semantics import ClipNeurons, EulerLeak, FactorLeak, Semantics, Spiking, StepNeurons
 
 SPIKING = Spiking(1.0, ">", "hard", 0.0, "in-step", FactorLeak(0.5), 4, "direct", "mean")
 
@@ -28,7 +28,7 @@ def test_no_choice_has_a_default() -> None:
         {"time_steps": 0},
         {"time_steps": 4.0},
         {"time_steps": True},
-        {"encoding": "rate"},
+        {"encoding": "morse"},
         {"readout": "max"},
     ],
 )
@@ -67,7 +67,28 @@ def test_every_choice_shows_in_the_description() -> None:
         {"leak": EulerLeak(0.5, 1.0)},
         {"leak": EulerLeak(0.25, 1.0)},
         {"time_steps": 5},
+        {"encoding": "latency"},
+        {"encoding": "rate"},
         {"readout": "sum"},
     )
     described = [Semantics(replace(SPIKING, **change)).describe() for change in changes]  # type: ignore[arg-type]
     assert len({*described, Semantics(SPIKING).describe(), Semantics(None).describe()}) == len(changes) + 2
+
+
+def test_neurons_without_a_membrane_describe_themselves() -> None:
+    step, clip = StepNeurons(0.5, ">=", 3, "rate", "sum"), ClipNeurons(10, "latency", "mean")
+    assert Semantics(step).describe() == "steps without a membrane, spike iff input >= 0.5, T=3, rate encoding, sum readout"
+    assert Semantics(clip).describe() == "continuous neurons clip(input, 0, 1), T=10, latency encoding, mean readout"
+
+
+@pytest.mark.parametrize(
+    "change", [{"threshold": float("nan")}, {"comparison": "<"}, {"time_steps": 0}, {"encoding": ""}, {"readout": "max"}]
+)
+def test_step_neurons_refuse(change: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"semantics: .* expected"):
+        replace(StepNeurons(0.5, ">", 3, "rate", "sum"), **change)  # type: ignore[arg-type]
+
+
+def test_clip_neurons_refuse() -> None:
+    with pytest.raises(InputError, match="semantics: encoding is 'identity', expected one of direct, latency, rate"):
+        ClipNeurons(10, "identity", "mean")  # type: ignore[arg-type]

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from neurocert.certify.bounds import arithmetic, backward, compositions, propagation, registry
 from neurocert.certify.bounds.interval import Interval
-from neurocert.certify.bounds.relaxations import maximum, routing, spike_train
-from neurocert.certify.bounds.rules import affine, bilinear, lif, plastic_flex, pooling
+from neurocert.certify.bounds.relaxations import masks, maximum, spike_train
+from neurocert.certify.bounds.rules import affine, bilinear, lif, plastic_flex
 from neurocert.certify.bounds.rules import spike_train as spike_train_rules
 from neurocert.certify.bounds.window import Window
 from neurocert.certify.errors import NumericalFailure
@@ -205,13 +205,13 @@ def first_piece_only(patch: Patch) -> None:
 
 def plane_too_low(patch: Patch) -> None:
     """Max pooling's upper plane without its offset."""
-    true = maximum.maximum_planes
+    true = maximum.Maximum.above
 
-    def wrong(lower: Tensor, upper: Tensor) -> Any:
-        below, above, offset = true(lower, upper)
-        return below, above, torch.zeros_like(offset)
+    def wrong(self: Any, mix: Tensor | None = None) -> Any:
+        weights, offset = true(self, mix)
+        return weights, torch.zeros_like(offset)
 
-    patch.setattr(pooling, "maximum_planes", wrong)
+    patch.setattr(maximum.Maximum, "above", wrong)
 
 
 def mask_at_the_centre(patch: Patch) -> None:
@@ -222,12 +222,12 @@ def mask_at_the_centre(patch: Patch) -> None:
 
 def far_end_forgotten(patch: Patch) -> None:
     """The hard sigmoid's parabola is looked at from one end of its range."""
-    patch.setattr(routing.HardSigmoidRange, "ends", property(lambda self: ((self.lower, self.mask(self.lower)),) * 2))
+    patch.setattr(masks.HardSigmoidRange, "ends", property(lambda self: ((self.lower, self.mask(self.lower)),) * 2))
 
 
 def vertex_forgotten(patch: Patch) -> None:
     """The hard sigmoid's parabola is taken to have its extremes at the ends."""
-    patch.setattr(routing.HardSigmoidRange, "straight", property(lambda self: (self.lower, self.lower)))
+    patch.setattr(masks.HardSigmoidRange, "straight", property(lambda self: (self.lower, self.lower)))
 
 
 def bias_forgotten(patch: Patch) -> None:

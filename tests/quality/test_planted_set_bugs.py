@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neurocert.certify.bounds.interval import Interval
 from neurocert.certify.bounds.relaxations import bilinear_map
 from neurocert.certify.bounds.relaxations.bilinear_map import Corners
-from neurocert.certify.bounds.relaxations.routing import AnyMask
+from neurocert.certify.bounds.relaxations.masks import AnyMask
 from neurocert.certify.bounds.rules import uncertain
 from neurocert.certify.errors import NumericalFailure
 from neurocert.certify.testing.conformance import violations

@@ -7,297 +7,85 @@ therefore come with sound (for the hard sigmoid: exact) offsets; the tie between
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 
 import torch
 from torch import Tensor
 
-from neurocert.certify.bounds.arithmetic import FLOOR
 from neurocert.certify.bounds.interval import Interval
+from neurocert.certify.bounds.relaxations.lines import dot
+from neurocert.certify.bounds.relaxations.masks import Mask
 
 CACHED = 2**15
 """Elements of a feature map that are worked on at a time."""
-PIECES = 8
-"""Subdivisions of P's interval where the mask is a sigmoid."""
-SIGMOID_CURVATURE = 0.0963
-"""At least max |sigma''| = 1 / (6 sqrt 3) = 0.09622..."""
 
 
 @dataclass(frozen=True)
-class Mask(ABC):
-    """m(P) = phi(scale P + shift), element by element.
+class Plane:
+    """on_convolved C + on_pooled P + offset, (B, *shape) each."""
+
+    on_convolved: Tensor
+    on_pooled: Tensor
+    offset: Tensor
+
+
+@dataclass(frozen=True)
+class PlaneSide:
+    """Several planes on one side of y, and the best of them for C at its centre and P at l, at the centre, and at u.
 
     Attributes:
-        scale, shift: (*shape).
+        planes: candidates, each entry (candidates, B, *shape).
+        convolved: C's centre; ``pooled``: P's bounds.
+        sign: 1 for planes below y, -1 above it.
     """
 
-    scale: Tensor
-    shift: Tensor
-
-    @abstractmethod
-    def __call__(self, pooled: Tensor) -> Tensor:
-        """m(P), in [0, 1]."""
-
-    @abstractmethod
-    def over(self, lower: Tensor, upper: Tensor) -> Range:
-        """What can be said of y while P is in [lower, upper]."""
-
-    def constant(self, lower: Tensor, upper: Tensor) -> Tensor:
-        """Where the mask is the same all over [lower, upper]."""
-        return self(lower) == self(upper)
-
-    def mix(self, convolved: Tensor, pooled: Tensor) -> Tensor:
-        return self(pooled) * (convolved - pooled) + pooled
-
-    def of(self, channels: slice) -> Mask:
-        """The mask of some of the channels."""
-        parts = {name: value[channels] for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **{name: value for name, value in parts.items() if name in self.__dataclass_fields__})
-
-
-@dataclass(frozen=True)
-class Range(ABC):
-    """Extremes of y - slope P = m(P) (C - P) + P - slope P over P in [lower, upper], for one C; ``slope`` None is 0."""
-
-    lower: Tensor
-    upper: Tensor
-
-    @abstractmethod
-    def least(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
-        """A lower bound."""
-
-    @abstractmethod
-    def greatest(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
-        """An upper bound."""
-
-
-@dataclass(frozen=True)
-class HardSigmoidMask(Mask):
-    """phi(z) = clip(z / 6 + 1 / 2, 0, 1)."""
-
-    def __call__(self, pooled: Tensor) -> Tensor:
-        return ((self.scale * pooled + self.shift) / 6 + 0.5).clamp(0.0, 1.0)
-
-    def over(self, lower: Tensor, upper: Tensor) -> Range:
-        return HardSigmoidRange(lower, upper, self)
-
-
-@dataclass(frozen=True)
-class HardSigmoidRange(Range):
-    """On the mask's linear part y is a parabola in P, whose vertex is known, and so are the kinks."""
-
-    mask: HardSigmoidMask
+    planes: Plane
+    convolved: Tensor
+    pooled: Interval
+    sign: int
 
     @cached_property
-    def ends(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """(P, m(P)) at both ends."""
-        return (self.lower, self.mask(self.lower)), (self.upper, self.mask(self.upper))
+    def at_lower(self) -> Plane:
+        return self._best(self.pooled.lower)
 
     @cached_property
-    def line(self) -> tuple[Tensor, Tensor, Tensor]:
-        """(a, b, divisor) of m(P) = a P + b between the kinks; the divisor is a, or 1 where a is 0."""
-        a = self.mask.scale / 6
-        return a, self.mask.shift / 6 + 0.5, torch.where(a == 0, 1.0, a)
+    def at_centre(self) -> Plane:
+        return self._best(self.pooled.centre)
 
     @cached_property
-    def kinks(self) -> tuple[Tensor, Tensor]:
-        """Where the mask reaches 0, and 1."""
-        _, b, divisor = self.line
-        return -b / divisor, (1 - b) / divisor
+    def at_upper(self) -> Plane:
+        return self._best(self.pooled.upper)
 
-    @cached_property
-    def bent(self) -> tuple[Tensor, Tensor] | None:
-        """Which kinks lie inside; None if none does."""
-        inside = [(self.lower < kink) & (kink < self.upper) for kink in self.kinks]
-        return (inside[0], inside[1]) if any(bool(where.any()) for where in inside) else None
+    def mixed(self, mix: Tensor | None) -> Plane:
+        """The centre's plane, leaning towards the upper end's (mix > 0) or the lower end's (mix < 0), as ``lines.Side`` does."""
+        if mix is None:
+            return self.at_centre
+        up, down = mix.clamp(min=0.0), mix.clamp(max=0.0).neg()
+        shares = ((1.0 - up - down, self.at_centre), (up, self.at_upper), (down, self.at_lower))
+        return Plane(*(sum(share * getattr(plane, name) for share, plane in shares) for name in ("on_convolved", "on_pooled", "offset")))
 
-    @cached_property
-    def straight(self) -> tuple[Tensor, Tensor]:
-        """The part of [lower, upper] between the kinks; a point beside it where there is none."""
-        low, high = torch.minimum(*self.kinks), torch.maximum(*self.kinks)
-        return torch.minimum(torch.maximum(low, self.lower), self.upper), torch.maximum(torch.minimum(high, self.upper), self.lower)
-
-    def least(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
-        return self._extreme(torch.minimum, torch.inf, convolved, slope)
-
-    def greatest(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
-        return self._extreme(torch.maximum, -torch.inf, convolved, slope)
-
-    def _extreme(self, better: Callable[[Tensor, Tensor], Tensor], never: float, convolved: Tensor, slope: Tensor | None) -> Tensor:
-        """The best of the ends, the kinks inside, and the vertex of (a P + b)(C - P) + P - slope P, at
-        P = C / 2 + (1 - b - slope) / (2 a)."""
-        a, b, divisor = self.line
-        best = better(*(_tilted(mask * (convolved - end) + end, slope, end) for end, mask in self.ends))
-        if self.bent:
-            (off, on), (at_off, at_on) = self.kinks, self.bent
-            best = better(best, torch.where(at_off, _tilted(off, slope, off), never))
-            best = better(best, torch.where(at_on, _tilted(convolved, slope, on), never))
-        vertex = convolved / 2 + (1 - b if slope is None else 1 - b - slope) / (2 * divisor)
-        vertex = vertex.clamp(*self.straight)
-        mask = (a * vertex + b).clamp_(0.0, 1.0)
-        return better(best, _tilted(mask * (convolved - vertex) + vertex, slope, vertex))
-
-
-def _tilted(value: Tensor, slope: Tensor | None, pooled: Tensor) -> Tensor:
-    return value if slope is None else value - slope * pooled
-
-
-@dataclass(frozen=True)
-class SigmoidMask(Mask):
-    """phi = the logistic sigmoid."""
-
-    def __call__(self, pooled: Tensor) -> Tensor:
-        return torch.sigmoid(self.scale * pooled + self.shift)
-
-    def over(self, lower: Tensor, upper: Tensor) -> Range:
-        return SigmoidRange(lower, upper, self)
-
-
-@dataclass(frozen=True)
-class SigmoidRange(Range):
-    """y is smooth in P, and lies within h^2 / 8 max |y''| of its chord on a piece of width h."""
-
-    mask: SigmoidMask
-
-    @cached_property
-    def grid(self) -> tuple[Tensor, Tensor]:
-        """(P, m(P)) at the ends of the pieces."""
-        points = torch.stack([self.lower + (self.upper - self.lower) * (k / PIECES) for k in range(PIECES)] + [self.upper])
-        return points, self.mask(points)
-
-    def least(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
-        return torch.maximum(*self._pieces(convolved, slope, sign=1)).amin(0)
-
-    def greatest(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
-        return -torch.maximum(*self._pieces(convolved, slope, sign=-1)).amin(0)
-
-    def _pieces(self, convolved: Tensor, slope: Tensor | None, sign: int) -> tuple[Tensor, Tensor]:
-        """Two lower bounds of sign * (y - slope P) on each piece: chord minus curvature, and the four corners."""
-        grid, masks = self.grid
-        start, end = grid[:-1], grid[1:]
-        values = sign * _tilted(masks * (convolved - grid) + grid, slope, grid)
-        distance = torch.maximum((convolved - self.lower).abs(), (convolved - self.upper).abs())
-        curvature = SIGMOID_CURVATURE * self.mask.scale**2 * distance + 0.5 * self.mask.scale.abs()
-        by_curvature = torch.minimum(values[:-1], values[1:]) - (end - start) ** 2 / 8 * curvature
-        corners = [mask * convolved + (1 - mask) * pooled for mask, pooled in product((masks[:-1], masks[1:]), (start, end))]
-        by_corners = (sign * torch.stack(corners)).amin(0)
-        if slope is not None:
-            by_corners = by_corners + torch.minimum(-sign * slope * start, -sign * slope * end)
-        return by_curvature, by_corners
-
-
-@dataclass(frozen=True)
-class BinaryMask(Mask):
-    """phi(z) = 1[z > 0].
-
-    Attributes:
-        blur: |z| up to blur (|scale| |P| + terms) may have either sign in a computed network.
-        terms: magnitude of what the shift is computed from, (*shape).
-    """
-
-    blur: float
-    terms: Tensor
-
-    def __call__(self, pooled: Tensor) -> Tensor:
-        return (self.scale * pooled + self.shift > 0).to(pooled.dtype)
-
-    def over(self, lower: Tensor, upper: Tensor) -> Range:
-        return BinaryRange(lower, upper, self)
-
-    def constant(self, lower: Tensor, upper: Tensor) -> Tensor:
-        on, off, _ = BinaryRange(lower, upper, self).regions
-        return ~(on & off)
-
-
-@dataclass(frozen=True)
-class BinaryRange(Range):
-    """y is C where the mask is on and P where it is off, two straight lines that overlap where it may be either."""
-
-    mask: BinaryMask
-
-    def least(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
-        return self._values(convolved, slope, torch.inf).amin(0)
-
-    def greatest(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
-        return self._values(convolved, slope, -torch.inf).amax(0)
-
-    def _values(self, convolved: Tensor, slope: Tensor | None, nothing: float) -> Tensor:
-        """y - slope P at the ends of where the mask may be on, and of where it may be off."""
-        on, off, edges = self.regions
-        on_ends = [torch.where(on, _tilted(convolved, slope, end), nothing) for end in (edges[0], edges[1])]
-        off_ends = [torch.where(off, _tilted(end, slope, end), nothing) for end in (edges[2], edges[3])]
-        return torch.stack(on_ends + off_ends)
-
-    @cached_property
-    def regions(self) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """(may be on, may be off, (first P on, last P on, first P off, last P off)); the mask goes on with P where scale > 0."""
-        mask, lower, upper = self.mask, self.lower, self.upper
-        error = mask.blur * (mask.scale.abs() * torch.maximum(lower.abs(), upper.abs()) + mask.terms + FLOOR)
-        ends = (mask.scale * lower + mask.shift, mask.scale * upper + mask.shift)
-        on, off = torch.maximum(*ends) > -error, torch.minimum(*ends) <= error
-        divisor = torch.where(mask.scale == 0, 1.0, mask.scale)
-        goes_on, goes_off = ((-mask.shift - error) / divisor).clamp(lower, upper), ((-mask.shift + error) / divisor).clamp(lower, upper)
-        rising, falling = (mask.scale > 0).expand_as(lower), (mask.scale < 0).expand_as(lower)
-        edges = (
-            torch.where(rising, goes_on, lower),
-            torch.where(falling, goes_on, upper),
-            torch.where(falling, goes_off, lower),
-            torch.where(rising, goes_off, upper),
-        )
-        return on, off, edges
-
-
-@dataclass(frozen=True)
-class AnyMask(Mask):
-    """One of several masks, not known which: every bound holds for each of them.
-
-    Attributes:
-        middle: whose slopes are tried.
-        masks: those that it may be.
-    """
-
-    middle: Mask
-    masks: tuple[Mask, ...]
-
-    def __call__(self, pooled: Tensor) -> Tensor:
-        return self.middle(pooled)
-
-    def constant(self, lower: Tensor, upper: Tensor) -> Tensor:
-        same = torch.stack([mask.constant(lower, upper) for mask in self.masks]).all(0)
-        values = torch.stack([mask(lower) for mask in self.masks])
-        return same & (values.amin(0) == values.amax(0))
-
-    def over(self, lower: Tensor, upper: Tensor) -> Range:
-        return AnyRange(lower, upper, tuple(mask.over(lower, upper) for mask in self.masks))
-
-    def of(self, channels: slice) -> Mask:
-        masks = tuple(mask.of(channels) for mask in self.masks)
-        return AnyMask(self.scale[channels], self.shift[channels], self.middle.of(channels), masks)
-
-
-@dataclass(frozen=True)
-class AnyRange(Range):
-    """The worst of several masks."""
-
-    ranges: tuple[Range, ...]
-
-    def least(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
-        return torch.stack([over.least(convolved, slope) for over in self.ranges]).amin(0)
-
-    def greatest(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
-        return torch.stack([over.greatest(convolved, slope) for over in self.ranges]).amax(0)
+    def _best(self, point: Tensor) -> Plane:
+        given = self.planes
+        heights = self.sign * (given.on_convolved * self.convolved + given.on_pooled * point + given.offset)
+        best = heights.argmax(0, keepdim=True)
+        return Plane(*(entry.gather(0, best)[0] for entry in (given.on_convolved, given.on_pooled, given.offset)))
 
 
 @dataclass(frozen=True)
 class Planes:
-    """lower[0] C + lower[1] P + lower[2] <= y <= upper[0] C + upper[1] P + upper[2]."""
+    """Planes ``below`` and ``above`` y."""
 
-    lower: tuple[Tensor, Tensor, Tensor]
-    upper: tuple[Tensor, Tensor, Tensor]
+    below: PlaneSide
+    above: PlaneSide
+
+    def apply(self, a: Tensor, mix: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """A plane below sum a y: (coefficients on C, on P, constant (R, B)); a is (R, B or 1, *shape)."""
+        positive, negative = a.clamp(min=0), a.clamp(max=0)
+        below, above = self.below.mixed(mix), self.above.mixed(mix)
+        constant = dot(positive, below.offset) + dot(negative, above.offset)
+        on_convolved = positive * below.on_convolved + negative * above.on_convolved
+        return on_convolved, positive * below.on_pooled + negative * above.on_pooled, constant
 
 
 def fixed_bounds(mask: Tensor, convolved: Interval, pooled: Interval) -> tuple[Tensor, Tensor]:
@@ -307,11 +95,11 @@ def fixed_bounds(mask: Tensor, convolved: Interval, pooled: Interval) -> tuple[T
     return centre - radius, centre + radius
 
 
-def fixed_planes(mask: Tensor, batch: int) -> Planes:
+def fixed_planes(mask: Tensor, convolved: Interval, pooled: Interval) -> Planes:
     """y itself, for a constant mask (*shape)."""
-    alpha = mask.expand(batch, *mask.shape)
-    plane = (alpha, 1 - alpha, torch.zeros_like(alpha))
-    return Planes(plane, plane)
+    alpha = mask.expand(1, *convolved.lower.shape)
+    plane = Plane(alpha, 1 - alpha, torch.zeros_like(alpha))
+    return Planes(*(PlaneSide(plane, convolved.centre, pooled, sign) for sign in (1, -1)))
 
 
 def routing_bounds(mask: Mask, convolved: Interval, pooled: Interval) -> tuple[Tensor, Tensor]:
@@ -327,32 +115,22 @@ def routing_bounds(mask: Mask, convolved: Interval, pooled: Interval) -> tuple[T
 
 
 def routing_planes(mask: Mask, convolved: Interval, pooled: Interval) -> Planes:
-    """Of nine candidate slopes (the mask at three points, the secant in P at three values of C), the planes best at the centre."""
-    centre_c, centre_p, over = convolved.centre, pooled.centre, mask.over(pooled.lower, pooled.upper)
-    alphas = [mask(point) for point in (pooled.lower, centre_p, pooled.upper)]
-    betas = [_secant(mask, point, pooled) for point in (convolved.lower, centre_c, convolved.upper)]
-    lower, upper = [], []
+    """Nine candidates: the mask at three points, the secant in P at three values of C, and the offsets that make them planes."""
+    over = mask.over(pooled.lower, pooled.upper)
+    alphas = [mask(point) for point in (pooled.lower, pooled.centre, pooled.upper)]
+    betas = [_secant(mask, point, pooled) for point in (convolved.lower, convolved.centre, convolved.upper)]
+    below, above = [], []
     for beta in betas:
         extremes = [(over.least(end, beta), over.greatest(end, beta)) for end in (convolved.lower, convolved.upper)]
         for alpha in alphas:
             parts = [alpha * end for end in (convolved.lower, convolved.upper)]
-            below = torch.minimum(*(least - part for (least, _), part in zip(extremes, parts, strict=True)))
-            above = torch.maximum(*(greatest - part for (_, greatest), part in zip(extremes, parts, strict=True)))
-            level = alpha * centre_c + beta * centre_p
-            lower.append((alpha, beta, below, -(level + below)))
-            upper.append((alpha, beta, above, level + above))
-    return Planes(_least(lower), _least(upper))
+            below.append((alpha, beta, torch.minimum(*(least - part for (least, _), part in zip(extremes, parts, strict=True)))))
+            above.append((alpha, beta, torch.maximum(*(greatest - part for (_, greatest), part in zip(extremes, parts, strict=True)))))
+    sides = [Plane(*(torch.stack(entries) for entries in zip(*side, strict=True))) for side in (below, above)]
+    return Planes(PlaneSide(sides[0], convolved.centre, pooled, 1), PlaneSide(sides[1], convolved.centre, pooled, -1))
 
 
 def _secant(mask: Mask, convolved: Tensor, pooled: Interval) -> Tensor:
     width = pooled.upper - pooled.lower
     rise = mask.mix(convolved, pooled.upper) - mask.mix(convolved, pooled.lower)
     return torch.where(width > 0, rise / width.clamp(min=1e-300), 0.0)
-
-
-def _least(candidates: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Element by element, the candidate whose last entry is least, without that entry."""
-    stacked = [torch.stack(parts) for parts in zip(*candidates, strict=True)]
-    best = stacked[3].argmin(0, keepdim=True)
-    alpha, beta, offset = (part.gather(0, best)[0] for part in stacked[:3])
-    return alpha, beta, offset

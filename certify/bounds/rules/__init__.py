@@ -15,6 +15,7 @@ from neurocert.certify.bounds.rules import (
     shape,
     smooth,
     spike_train,
+    step,
     uncertain,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "shape",
     "smooth",
     "spike_train",
+    "step",
     "uncertain",
 ]

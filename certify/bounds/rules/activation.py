@@ -32,11 +32,20 @@ def _register_piecewise(
     source: str,
     refuses: Callable[..., str | None] = lambda layer, inputs, output: None,
     between: float = 0.0,
+    *,
+    increasing: bool = False,
 ) -> None:
-    """Args: between: bounds what the evaluation meets on the way from the first to the last breakpoint."""
+    """Registers a piecewise-linear function.
+
+    Args:
+        between: bounds what the evaluation meets on the way from the first to the last breakpoint.
+        increasing: so that bounds map to bounds.
+    """
 
     def interval(layer: Any, inputs: Inputs) -> tuple[Box, ...]:
         function, breakpoints = pieces(layer)
+        if increasing:
+            return ((function(inputs[0].lower), function(inputs[0].upper)),)
         values = function(corners(inputs[0].lower, inputs[0].upper, breakpoints))
         return ((values.amin(0), values.amax(0)),)
 
@@ -162,6 +171,7 @@ _register_piecewise(
     lambda layer: 0,
     EXTREMES,
     "theory: slopes and offsets; Zhang et al. 2018",
+    increasing=True,
 )
 _register_piecewise((nn.LeakyReLU, functional.leaky_relu), _leaky_relu, lambda layer: 3, EXTREMES, "theory: slopes and offsets")
 _register_piecewise((nn.PReLU, functional.prelu), _prelu, lambda layer: 3, EXTREMES, "theory: slopes and offsets", _refuses_inputs)
@@ -173,9 +183,16 @@ _register_piecewise(
     EXTREMES,
     "clip(U, 0, 1) is Eq. 3.8 of the PlasticFlex thesis",
     _refuses_clip,
+    increasing=True,
 )
 _register_piecewise(
-    (nn.Hardsigmoid, functional.hardsigmoid), _hard_sigmoid, lambda layer: 6, EXTREMES, "clip(x / 6 + 1 / 2, 0, 1)", between=1.0
+    (nn.Hardsigmoid, functional.hardsigmoid),
+    _hard_sigmoid,
+    lambda layer: 6,
+    EXTREMES,
+    "clip(x / 6 + 1 / 2, 0, 1)",
+    between=1.0,
+    increasing=True,
 )
 register(
     Rule(

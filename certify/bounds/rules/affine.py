@@ -37,7 +37,8 @@ class AffineMap:
         offset: b, broadcastable to an output; 0 without bias.
         offset_magnitude: bounds b and every intermediate result of computing it.
         operations: roundings that meet one output.
-        magnitude: x -> at least |W| x, a little more if that is faster; None for ``absolute``.
+        magnitude: x -> at least |W| x, a little more if that is faster, or what broadcasts to it; None for ``absolute``.
+        diagonal: W is this times each element, broadcastable to them; None if it is more than that.
     """
 
     forward: Callable[[Tensor], Tensor]
@@ -47,6 +48,7 @@ class AffineMap:
     offset_magnitude: Tensor
     operations: int
     magnitude: Callable[[Tensor], Tensor] | None = None
+    diagonal: Tensor | None = None
 
 
 def register_affine(
@@ -63,6 +65,9 @@ def register_affine(
 
     def interval(module: Any, inputs: Inputs) -> tuple[Box, ...]:
         affine = describe(module, inputs[0].lower.shape[1:])
+        if affine.diagonal is not None:
+            ends = inputs[0].lower * affine.diagonal, inputs[0].upper * affine.diagonal
+            return ((torch.minimum(*ends) + affine.offset, torch.maximum(*ends) + affine.offset),)
         centre, radius = affine.forward(inputs[0].centre) + affine.offset, affine.absolute(inputs[0].radius)
         return ((centre - radius, centre + radius),)
 
@@ -230,7 +235,13 @@ def _normalise_map(layer: Normalise, shape: torch.Size) -> AffineMap:
 
 
 def _diagonal(scale: Tensor, offset: Tensor, offset_magnitude: Tensor, operations: int) -> AffineMap:
-    return AffineMap(lambda x: x * scale, lambda x: x * (scale.abs() + FLOOR), lambda a: a * scale, offset, offset_magnitude, operations)
+    size = scale.abs() + FLOOR
+
+    def magnitude(x: Tensor) -> Tensor:
+        """Of each channel: it is charged with few roundings, and a channel's elements are much alike."""
+        return x.amax(tuple(range(2, x.dim())), keepdim=True) * size if x.dim() > 2 and x.numel() else x * size
+
+    return AffineMap(lambda x: x * scale, lambda x: x * size, lambda a: a * scale, offset, offset_magnitude, operations, magnitude, scale)
 
 
 def _bias(bias: Tensor | None, weight: Tensor) -> Tensor:

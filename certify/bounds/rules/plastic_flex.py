@@ -3,54 +3,59 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
-from neurocert.certify.bounds.relaxations.lines import dot
-from neurocert.certify.bounds.relaxations.routing import (
-    BinaryMask,
-    HardSigmoidMask,
-    Mask,
-    Planes,
-    SigmoidMask,
-    fixed_bounds,
-    fixed_planes,
-    routing_bounds,
-    routing_planes,
-)
+from neurocert.certify.bounds.relaxations.bilinear import Pair, product_planes
+from neurocert.certify.bounds.relaxations.masks import BinaryMask, HardSigmoidMask, Mask, SigmoidMask
+from neurocert.certify.bounds.relaxations.routing import Planes, fixed_bounds, fixed_planes, routing_bounds, routing_planes
+from neurocert.certify.bounds.rules.arithmetic import summed_to
 from neurocert.certify.bounds.window import Window, whole
-from neurocert.models.layers.plastic_flex import MaskRouting
+from neurocert.models.layers.plastic_flex import BINARY_MASKS, MaskRouting, Mixture
 
 MASKS: dict[str, type[HardSigmoidMask | SigmoidMask]] = {"hard-sigmoid": HardSigmoidMask, "sigmoid": SigmoidMask}
-LIPSCHITZ = {"hard-sigmoid": 1 / 6, "sigmoid": 1 / 4, "binary": 0.0}
+LIPSCHITZ = {"hard-sigmoid": 1 / 6, "sigmoid": 1 / 4, **dict.fromkeys(BINARY_MASKS, 0.0)}
 LOGIT_ROUNDINGS = 12
 COARSEST = 2.0**-24
 """Unit roundoff of the coarsest arithmetic: a binary mask this near its threshold is undecided in all of them."""
 
 
-def mask_of(layer: MaskRouting, threshold: Tensor, weight: Tensor, bias: Tensor) -> Mask:
+def mask_of(layer: MaskRouting, threshold: Tensor, weight: Tensor | None, bias: Tensor | None) -> Mask:
     """The mask of a layer (not a frozen one) if these were its thresholds, and the scale and shift of its logits' batch norm."""
-    scale, shift, terms = _logits(layer, threshold, weight, bias)
-    if layer.activation == "binary":
-        return BinaryMask(scale, shift, 2 * LOGIT_ROUNDINGS * COARSEST, terms)
+    scale, shift, terms = logits_of(layer, threshold, weight, bias)
+    if layer.activation in BINARY_MASKS:
+        return BinaryMask(scale, shift, 2 * logit_roundings(layer) * COARSEST, terms)
     return MASKS[layer.activation](scale, shift)
 
 
-def _logits(layer: MaskRouting, threshold: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(scale, shift, magnitude of the shift's terms) of the logits z = BN(P - theta) = scale P + shift."""
-    norm = layer.norm
+def logits_of(layer: MaskRouting, threshold: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """(scale, shift, magnitude of the shift's terms) of the logits z = k BN(P - theta) = scale P + shift."""
+    norm, slope = layer.norm, layer.slope
+    if norm is None or weight is None or bias is None:
+        return torch.full_like(threshold, slope), -slope * threshold, slope * threshold.abs()
     assert norm.running_mean is not None and norm.running_var is not None
-    scale = (weight / torch.sqrt(norm.running_var + norm.eps))[:, None, None]
-    mean, bias = norm.running_mean[:, None, None], bias[:, None, None]
+    scale = slope * (weight / torch.sqrt(norm.running_var + norm.eps))[:, None, None]
+    mean, bias = norm.running_mean[:, None, None], slope * bias[:, None, None]
     terms = scale.abs() * (threshold.abs() + mean.abs()) + bias.abs()
     return scale, bias - scale * (threshold + mean), terms
 
 
+def _own_logits(layer: MaskRouting) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    norm = layer.norm
+    return (layer.threshold, None, None) if norm is None else (layer.threshold, norm.weight, norm.bias)
+
+
+def logit_roundings(layer: MaskRouting) -> int:
+    """Roundings that meet one logit."""
+    return LOGIT_ROUNDINGS + (layer.slope != 1.0)
+
+
 def _mask(layer: MaskRouting) -> Mask:
-    return mask_of(layer, layer.threshold, layer.norm.weight, layer.norm.bias)
+    return mask_of(layer, *_own_logits(layer))
 
 
 def _interval(layer: MaskRouting, inputs: Inputs) -> tuple[Box, ...]:
@@ -61,15 +66,14 @@ def _interval(layer: MaskRouting, inputs: Inputs) -> tuple[Box, ...]:
 
 
 def _relax(layer: MaskRouting, inputs: Inputs) -> Planes:
-    return fixed_planes(layer.stored, len(inputs[0].lower)) if layer.activation == "frozen" else routing_planes(_mask(layer), *inputs)
+    return fixed_planes(layer.stored, *inputs) if layer.activation == "frozen" else routing_planes(_mask(layer), *inputs)
 
 
-def _linear(layer: MaskRouting, planes: Planes, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+def _linear(layer: MaskRouting, planes: Planes, coefficients: Coefficients, mix: Tensor | None = None) -> tuple[Coefficients, Tensor]:
     (a,) = coefficients
     assert a is not None
-    positive, negative = a.clamp(min=0), a.clamp(max=0)
-    on_convolved, on_pooled = (positive * low + negative * high for low, high in zip(planes.lower[:2], planes.upper[:2], strict=True))
-    return (on_convolved, on_pooled), dot(positive, planes.lower[2]) + dot(negative, planes.upper[2])
+    on_convolved, on_pooled, constant = planes.apply(a, mix)
+    return (on_convolved, on_pooled), constant
 
 
 def _rounding(layer: MaskRouting, inputs: Inputs) -> tuple[Rounding, ...]:
@@ -77,10 +81,12 @@ def _rounding(layer: MaskRouting, inputs: Inputs) -> tuple[Rounding, ...]:
     convolved, pooled = (bounds.magnitude for bounds in inputs)
     if layer.activation == "frozen":
         return (Rounding(4, layer.stored.abs() * convolved + (1 + layer.stored.abs()) * pooled),)
-    scale, _, terms = _logits(layer, layer.threshold, layer.norm.weight, layer.norm.bias)
+    scale, _, terms = logits_of(layer, *_own_logits(layer))
     convolved, pooled, terms = (value.amax((-2, -1), keepdim=True) for value in (convolved, pooled, terms))  # of each channel: it is small
     logits = scale.abs() * pooled + terms
-    return (Rounding(LOGIT_ROUNDINGS, ((convolved + pooled) * (1 + LIPSCHITZ[layer.activation] * logits)).expand_as(inputs[0].lower)),)
+    return (
+        Rounding(logit_roundings(layer), ((convolved + pooled) * (1 + LIPSCHITZ[layer.activation] * logits)).expand_as(inputs[0].lower)),
+    )
 
 
 def _refine(layer: MaskRouting, inputs: Inputs) -> tuple[Tensor | None, ...]:
@@ -96,6 +102,7 @@ class RoutingPart:
 
     activation: str
     norm: nn.BatchNorm2d | None
+    slope: float
     threshold: Tensor | None
     stored: Tensor | None
 
@@ -103,14 +110,41 @@ class RoutingPart:
 def _local(layer: MaskRouting, window: Window, shapes: tuple[torch.Size, ...]) -> tuple[RoutingPart, Window]:
     everything = whole(shapes[0])
     if layer.activation == "frozen":
-        return RoutingPart("frozen", None, None, window.take(layer.stored, everything)), window
-    return RoutingPart(layer.activation, layer.norm, window.take(layer.threshold, everything), None), window
+        return RoutingPart("frozen", None, 1.0, None, window.take(layer.stored, everything)), window
+    return RoutingPart(layer.activation, layer.norm, layer.slope, window.take(layer.threshold, everything), None), window
 
 
 def _refuses(layer: MaskRouting, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
-    if layer.activation == "frozen":
-        return None
-    return "its logits' batch norm keeps no running statistics" if layer.norm.running_mean is None else None
+    unsettled = layer.norm is not None and layer.norm.running_mean is None
+    return "its logits' batch norm keeps no running statistics" if unsettled else None
+
+
+def _mixture_interval(layer: Mixture, inputs: Inputs) -> tuple[Box, ...]:
+    ends = ((bounds.lower, bounds.upper) for bounds in inputs)
+    values = torch.stack([mask * convolved + (1 - mask) * pooled for mask, convolved, pooled in product(*ends)])
+    return ((values.amin(0), values.amax(0)),)
+
+
+def _mixture_relax(layer: Mixture, inputs: Inputs) -> Pair:
+    mask, convolved, pooled = inputs
+    return Pair((mask.lower, mask.upper), (convolved.lower - pooled.upper, convolved.upper - pooled.lower))
+
+
+def _mixture_linear(layer: Mixture, pair: Pair, coefficients: Coefficients, mix: Tensor | None = None) -> tuple[Coefficients, Tensor]:
+    (a,) = coefficients
+    assert a is not None
+    on_mask, on_difference, constant = product_planes(a, pair, mix)
+    return (summed_to(on_mask, pair.x[0].shape[1:]), on_difference, a - on_difference), constant
+
+
+def _mixture_rounding(layer: Mixture, inputs: Inputs) -> tuple[Rounding, ...]:
+    """Our planes also meet the difference of the branches, times the mask."""
+    mask, convolved, pooled = (bounds.magnitude for bounds in inputs)
+    return (Rounding(4, (1 + mask) * (convolved + pooled)),)
+
+
+def _mixture_refine(layer: Mixture, inputs: Inputs) -> tuple[Tensor | None, ...]:
+    return tuple(bounds.lower < bounds.upper for bounds in inputs)
 
 
 register(
@@ -126,8 +160,24 @@ register(
         _linear,
         _rounding,
         loses=True,
+        mixes=True,
         refine=_refine,
         local=_local,
         refuses=_refuses,
+    )
+)
+register(
+    Rule(
+        (Mixture,),
+        "y = m C + (1 - m) P is affine in each of its three inputs, so its extremes over a box lie at the box's corners, whatever "
+        "the mask's range; linear: y = P + m (C - P), the product relaxed by McCormick's planes.",
+        "PlasticFlex thesis Eq. 3.2, 3.12 to 3.15",
+        _mixture_interval,
+        _mixture_relax,
+        _mixture_linear,
+        _mixture_rounding,
+        loses=True,
+        mixes=True,
+        refine=_mixture_refine,
     )
 )

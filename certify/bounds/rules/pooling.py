@@ -16,7 +16,7 @@ from neurocert.certify.bounds.call import Call, Slot, options
 from neurocert.certify.bounds.interval import Box
 from neurocert.certify.bounds.registry import EXACT, Coefficients, Inputs, Rule, register
 from neurocert.certify.bounds.relaxations.lines import dot
-from neurocert.certify.bounds.relaxations.maximum import maximum_planes
+from neurocert.certify.bounds.relaxations.maximum import Maximum
 from neurocert.certify.bounds.window import Window
 
 
@@ -51,12 +51,10 @@ class Windows:
 
 @dataclass(frozen=True)
 class PoolPlanes:
-    """Weights on each window's elements: ``below`` and ``above`` (B, C, H', W', window), ``offset`` (B, C, H', W')."""
+    """Planes on each window's elements, (B, C, H', W', window)."""
 
     windows: Windows
-    below: Tensor
-    above: Tensor
-    offset: Tensor
+    planes: Maximum
 
 
 @dataclass(frozen=True)
@@ -133,15 +131,16 @@ def _interval(layer: Any, inputs: Inputs) -> tuple[Box, ...]:
 
 def _relax(layer: Any, inputs: Inputs) -> PoolPlanes:
     windows, lower, upper = _taken(layer, inputs)
-    return PoolPlanes(windows, *maximum_planes(lower, upper))
+    return PoolPlanes(windows, Maximum(lower, upper))
 
 
-def _linear(layer: Any, planes: PoolPlanes, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+def _linear(layer: Any, pool: PoolPlanes, coefficients: Coefficients, mix: Tensor | None = None) -> tuple[Coefficients, Tensor]:
     (a,) = coefficients
     assert a is not None
     positive, negative = a.clamp(min=0), a.clamp(max=0)
-    parts = [positive * low + negative * high for low, high in zip(planes.below.unbind(-1), planes.above.unbind(-1), strict=True)]
-    return (planes.windows.add(parts),), dot(negative, planes.offset)
+    below, (above, offset) = pool.planes.below(mix), pool.planes.above(mix)
+    parts = [positive * low + negative * high for low, high in zip(below.unbind(-1), above.unbind(-1), strict=True)]
+    return (pool.windows.add(parts),), dot(negative, offset)
 
 
 def _rounding(layer: Any, inputs: Inputs) -> tuple[None]:
@@ -184,6 +183,7 @@ register(
         _relax,
         _linear,
         _rounding,
+        mixes=True,
         refine=_refine,
         local=_local,
         refuses=_refuses,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from neurocert.certify.bounds.arithmetic import FLOOR
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rounding, Rule, register
 from neurocert.certify.bounds.relaxations.bilinear_map import Corners, bilinear_bounds, bilinear_plane, corners
-from neurocert.certify.bounds.relaxations.lines import dot
-from neurocert.certify.bounds.relaxations.routing import AnyMask, Mask, Planes, routing_bounds, routing_planes
-from neurocert.certify.bounds.rules.plastic_flex import LIPSCHITZ, LOGIT_ROUNDINGS, mask_of
+from neurocert.certify.bounds.relaxations.masks import AnyMask
+from neurocert.certify.bounds.relaxations.routing import Planes, routing_bounds, routing_planes
+from neurocert.certify.bounds.rules.plastic_flex import LIPSCHITZ, logit_roundings, logits_of, mask_of
 from neurocert.certify.bounds.uncertain import Uncertain, UncertainRouting
 
 
@@ -95,14 +95,9 @@ def _masks(layer: UncertainRouting, inputs: Inputs) -> AnyMask:
     (C, P) the extremes of y are attained at ends of them; for each end of s, those of theta and b only move the shift.
     """
     given: dict[str, Any] = dict(zip(layer.names, _shared(inputs[2:]), strict=True))
-    own = dict(layer.layer.named_parameters())
-    ends = {name: (given[name].lower, given[name].upper) if name in given else (value,) for name, value in own.items()}
-    masks: list[Mask] = []
-    for scale in ends["norm.weight"]:
-        for threshold in ends["threshold"]:
-            masks += [mask_of(layer.layer, threshold, scale, bias) for bias in ends["norm.bias"]]
-    middle = {name: (both[0] + both[-1]) / 2 for name, both in ends.items()}
-    centre = mask_of(layer.layer, middle["threshold"], middle["norm.weight"], middle["norm.bias"])
+    ends = {name: _ends(given[name]) if name in given else (value,) for name, value in _own(layer).items()}
+    masks = [mask_of(layer.layer, *corner) for corner in product(*ends.values())]
+    centre = mask_of(layer.layer, *(both[0] if both[0] is None else (both[0] + both[-1]) / 2 for both in ends.values()))
     return AnyMask(centre.scale, centre.shift, centre, tuple(masks))
 
 
@@ -114,28 +109,32 @@ def _routing_relax(layer: UncertainRouting, inputs: Inputs) -> Planes:
     return routing_planes(_masks(layer, inputs), *inputs[:2])
 
 
-def _routing_linear(layer: UncertainRouting, planes: Planes, coefficients: Coefficients) -> tuple[Coefficients, Tensor]:
+def _routing_linear(
+    layer: UncertainRouting, planes: Planes, coefficients: Coefficients, mix: Tensor | None = None
+) -> tuple[Coefficients, Tensor]:
     (a,) = coefficients
     assert a is not None
-    positive, negative = a.clamp(min=0), a.clamp(max=0)
-    on_both = [positive * low + negative * high for low, high in zip(planes.lower[:2], planes.upper[:2], strict=True)]
-    return (*on_both, *[None] * len(layer.names)), dot(positive, planes.lower[2]) + dot(negative, planes.upper[2])
+    on_convolved, on_pooled, constant = planes.apply(a, mix)
+    return (on_convolved, on_pooled, *[None] * len(layer.names)), constant
 
 
 def _routing_rounding(layer: UncertainRouting, inputs: Inputs) -> tuple[Rounding, ...]:
     convolved, pooled = (bounds.magnitude for bounds in inputs[:2])
-    norm = layer.layer.norm
-    assert norm.running_mean is not None and norm.running_var is not None
     given = dict(zip(layer.names, (bounds.magnitude for bounds in _shared(inputs[2:])), strict=True))
-    threshold, weight, bias = (given.get(name, value.abs()) for name, value in _ordered(layer).items())
-    scale = (weight / torch.sqrt(norm.running_var + norm.eps))[:, None, None]
-    logits = scale * (pooled + threshold + norm.running_mean.abs()[:, None, None]) + bias[:, None, None]
-    return (Rounding(LOGIT_ROUNDINGS, (convolved + pooled) * (1 + LIPSCHITZ[layer.layer.activation] * logits)),)
+    sizes = [given.get(name, value if value is None else value.abs()) for name, value in _own(layer).items()]
+    scale, _, terms = logits_of(layer.layer, *sizes)
+    logits = scale.abs() * pooled + terms
+    return (Rounding(logit_roundings(layer.layer), (convolved + pooled) * (1 + LIPSCHITZ[layer.layer.activation] * logits)),)
 
 
-def _ordered(layer: UncertainRouting) -> dict[str, Tensor]:
+def _own(layer: UncertainRouting) -> dict[str, Tensor | None]:
+    """Threshold, and scale and shift of the logits' batch norm, None where there is none."""
     own = dict(layer.layer.named_parameters())
-    return {name: own[name] for name in ("threshold", "norm.weight", "norm.bias")}
+    return {"threshold": own["threshold"], "norm.weight": own.get("norm.weight"), "norm.bias": own.get("norm.bias")}
+
+
+def _ends(bounds: Interval) -> tuple[Tensor, Tensor]:
+    return bounds.lower, bounds.upper
 
 
 def _routing_refine(layer: UncertainRouting, inputs: Inputs) -> tuple[Tensor | None, ...]:
@@ -172,6 +171,7 @@ register(
         _routing_linear,
         _routing_rounding,
         loses=True,
+        mixes=True,
         refine=_routing_refine,
     )
 )

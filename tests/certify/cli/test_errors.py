@@ -198,5 +198,5 @@ def test_the_global_generator_is_left_alone(certify: Certify) -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
-    assert certify("attack", ANN, "--samples", "2", "--epsilon", "0.01").code == 0
+    assert certify("attack", ANN, "--samples", "2", "--epsilon", "0.01", "--attack", "pgd,square").code == 0
     assert torch.rand(1) == expected

@@ -44,6 +44,8 @@ def test_headline_is_the_largest_radius_with_half_certified(make_report: MakeRep
     assert [summary.certified.count for summary in report.summaries] == [42, 32, 7]
     assert headline(report).epsilon == 0.01
     assert headline(make_report(epsilons=(1.0, 2.0))).epsilon == 1.0
+    assert headline(make_report(epsilons=(0.0, 1.0, 2.0))).epsilon == 1.0  # no change at all is nothing to speak of
+    assert headline(make_report(epsilons=(0.0,))).epsilon == 0.0
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from neurocert.models.data.digits import digits
 from neurocert.models.layers.lif import LIF, Fire
 from neurocert.models.networks.classifier import Classifier, InputSpace
 from neurocert.models.registry import build
-from neurocert.models.semantics import EulerLeak, FactorLeak, Semantics, Spiking
+from neurocert.models.semantics import ClipNeurons, EulerLeak, FactorLeak, Semantics, Spiking, StepNeurons
 from neurocert.perturbations.balls import LinfBall
 
 HARD = Spiking(1.0, ">", "hard", 0.0, "in-step", FactorLeak(0.5), 3, "direct", "mean")
@@ -36,9 +36,12 @@ SPIKING = {
     "delayed": replace(HARD, reset="soft", reset_timing="delayed", readout="sum"),
     "euler": replace(HARD, leak=EulerLeak(0.5, 1.0), threshold=0.5),
 }
-NETWORKS: dict[str, tuple[str, dict[str, Any], Spiking | None]] = {
+NETWORKS: dict[str, tuple[str, dict[str, Any], Spiking | StepNeurons | ClipNeurons | None]] = {
     "flex ann": ("flex-vgg", {"blocks": [[4, 2], [6, 1]], "hidden": [8]}, None),
     "flex ann, sigmoid, no hidden layer": ("flex-vgg", {"blocks": [[4, 2]], "hidden": [], "mask": "sigmoid"}, None),
+    "flex ann, local masks": ("flex-vgg", {"blocks": [[4, 2]], "hidden": [8], "logits": "convolution"}, None),
+    "conv steps": ("conv-net", {"blocks": [[4, 2]], "hidden": [8]}, StepNeurons(0.25, ">", 3, "direct", "sum")),
+    "conv clips, latency": ("conv-net", {"blocks": [[4, 2]], "hidden": [8]}, ClipNeurons(3, "latency", "mean")),
     "conv ann": ("conv-net", {"blocks": [[4, 2]], "hidden": [8]}, None),
     "flex snn of two blocks": ("flex-vgg", {"blocks": [[4, 2], [4, 1]], "hidden": [8]}, HARD),
     **{f"conv snn, {name}": ("conv-net", {"blocks": [[4, 2]], "hidden": [8]}, spiking) for name, spiking in SPIKING.items()},

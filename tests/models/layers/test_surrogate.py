@@ -14,6 +14,7 @@ PRIMITIVES: dict[str, Callable[[float], float]] = {
     "sech-squared": lambda x: 0.3 * math.tanh(x),
     "arctangent": lambda x: math.atan(math.pi * x) / math.pi,
     "rectangle": lambda x: min(max(x, -0.5), 0.5),
+    "ramp": lambda x: min(max(x / 6 + 0.5, 0.0), 1.0),
 }
 
 

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from neurocert.models.checkpoints import encode, load, save
-from neurocert.models.errors import DataError, RecipeError
+from neurocert.models.data.samples import Batches
+from neurocert.models.errors import CheckpointError, DataError, InputError, RecipeError
+from neurocert.models.masks import mean_masks, routing
+from neurocert.models.metrics import balanced_accuracy, top1
 from neurocert.models.training.loop import Epoch, evaluate, load_splits, measure_normalisation, train
 from neurocert.models.training.recipe import Recipe, load_recipe
 
@@ -17,9 +20,10 @@ STATIC = {"spiking": None}
 TRAINING = {"seed": 5, "epochs": 3, "batch_size": 16, "optimiser": "adam", "learning_rate": 0.02, "l1": 1e-4, "input_noise": 0.05}
 
 
-def recipe(semantics: dict[str, Any] = STATIC, source: str = "stripes", **training: Any) -> Recipe:
+def recipe(semantics: dict[str, Any] = STATIC, source: str = "stripes", tables: dict[str, Any] | None = None, **training: Any) -> Recipe:
     return Recipe.model_validate(
-        {
+        (tables or {})
+        | {
             "name": "small",
             "description": "a small network",
             "classes": ["across", "down"],
@@ -190,3 +194,84 @@ def test_digits_recipe_starts_as_the_shipped_one_did() -> None:
     _, metadata = train(short)
     assert metadata.provenance.accuracy.validation.correct > 200
     assert metadata.inputs.shape == (1, 8, 8)
+
+
+def test_history_is_what_each_epoch_measured(folder: str) -> None:
+    epochs: list[Epoch] = []
+    network, metadata = train(recipe(epochs=4), data=folder, on_epoch=epochs.append)
+    history, best = metadata.history, metadata.provenance.best_epoch - 1
+    assert history is not None
+    assert history.loss == tuple(round(epoch.loss, 6) for epoch in epochs)
+    assert history.validation == tuple(round(epoch.validation.correct / 20, 6) for epoch in epochs)
+    (layer,) = history.routing
+    assert layer.layer == "synapses.0.0"
+    splits = load_splits(recipe(), folder)
+    (routed,) = routing(network, splits.validation.batch(torch.arange(20))[0])
+    assert layer.conv_ratio[best] == pytest.approx(routed.conv_ratio, abs=1e-6)
+    assert layer.binariness[best] == pytest.approx(routed.binariness, abs=1e-6)
+    predicted = network(splits.validation.batch(torch.arange(20))[0]).argmax(1)
+    assert history.balanced[best] == pytest.approx(balanced_accuracy(predicted, splits.validation.labels), abs=1e-6)
+    shown, labels = splits.train.batch(torch.arange(20))
+    assert history.train[best] == pytest.approx(top1(network(shown).argmax(1), labels), abs=1e-6)
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_a_mask_penalty_draws_the_masks_to_its_target(folder: str, target: float) -> None:
+    def share(weight: float) -> float:
+        spec = {"masks": {"weight": weight, "target": target, "penalty": "squared"}}
+        network, _ = train(recipe(tables=spec, epochs=6), data=folder)
+        inputs, _ = load_splits(recipe(), folder).validation.batch(torch.arange(20))
+        return float(mean_masks(network, iter([inputs]))["synapses.0.0"].mean())
+
+    assert abs(share(10.0) - target) < abs(share(0.0) - target) - 0.1
+
+
+def test_masks_frozen_after_an_epoch_stay_as_they_are(folder: str, tmp_path: Path) -> None:
+    network, metadata = train(recipe(tables={"masks": {"freeze_after": 2}}, epochs=5), data=folder)
+    assert metadata.architecture.parameters["mask"] == "frozen"
+    assert metadata.provenance.best_epoch >= 2
+    assert metadata.history is not None
+    (layer,) = metadata.history.routing
+    assert layer.binariness[0] < 1.0 and layer.binariness[1:] == (1.0,) * 4
+    assert len(set(layer.conv_ratio[1:])) == 1
+    assert not [name for name, _ in network.named_parameters() if "routing" in name]
+    save(tmp_path / "frozen.safetensors", network, metadata)
+    loaded = load(tmp_path / "frozen.safetensors").network
+    inputs, _ = load_splits(recipe(), folder).test.batch(torch.arange(5))
+    assert torch.equal(loaded(inputs), network(inputs))
+
+
+def test_a_file_whose_masks_are_frozen_holds_them(folder: str, tmp_path: Path) -> None:
+    network, metadata = train(recipe(epochs=1), data=folder)
+    architecture = metadata.architecture.model_copy(update={"parameters": metadata.architecture.parameters | {"mask": "frozen"}})
+    (tmp_path / "a.safetensors").write_bytes(encode(network, metadata.model_copy(update={"architecture": architecture})))
+    with pytest.raises(CheckpointError, match=r"missing synapses\.0\.0\.routing\.stored"):
+        load(tmp_path / "a.safetensors")
+
+
+def test_a_recipe_cannot_start_with_frozen_masks(folder: str) -> None:
+    frozen = recipe()
+    architecture = frozen.architecture.model_copy(update={"parameters": frozen.architecture.parameters | {"mask": "frozen"}})
+    with pytest.raises(InputError, match="the mask is frozen, but none is stored"):
+        train(frozen.model_copy(update={"architecture": architecture}), data=folder)
+
+
+def test_a_device_that_is_not_there(folder: str) -> None:
+    with pytest.raises(RecipeError, match="cannot compute on device 'abacus'"):
+        train(recipe(), data=folder, device="abacus")
+
+
+def test_normalisation_of_data_read_batch_by_batch(folder: str) -> None:
+    class Streamed:
+        def __init__(self, samples: Batches) -> None:
+            self.samples = samples
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.samples, name)
+
+        def __len__(self) -> int:
+            return len(self.samples)
+
+    whole = load_splits(recipe(), folder).train
+    one, other = measure_normalisation(whole), measure_normalisation(Streamed(whole))  # type: ignore[arg-type]
+    assert (one.mean, one.std) == (pytest.approx(other.mean, abs=1e-6), pytest.approx(other.std, abs=1e-6))

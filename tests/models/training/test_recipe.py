@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurocert.models.errors import RecipeError
-from neurocert.models.semantics import FactorLeak, Spiking
-from neurocert.models.training.recipe import Recipe, load_recipe, parse_recipe, recipes
+from neurocert.models.semantics import ClipNeurons, FactorLeak, Spiking
+from neurocert.models.training.recipe import AugmentationSpec, Recipe, load_recipe, parse_recipe, recipes
 
 STATIC = """
 name = "small"
@@ -84,10 +84,13 @@ def test_hash_is_of_the_content() -> None:
     assert Recipe.model_validate_json(recipe.model_dump_json()).sha256 == recipe.sha256
 
 
+ABSENT = ',"robust":null,"masks":null,"augmentation":null,"snan":null'
+
+
 def test_hash_of_a_recipe_without_bounds_knows_nothing_of_them() -> None:
     """Checkpoints name the hash of their recipe; a table that is not there must not change it."""
     recipe, robust = parse_recipe(STATIC.encode()), Recipe.model_validate(changed(put("robust", ROBUST)) | {"semantics": "static"})
-    assert recipe.sha256 == hashlib.sha256(recipe.model_dump_json().replace(',"robust":null', "").encode()).hexdigest()
+    assert recipe.sha256 == hashlib.sha256(recipe.model_dump_json().replace(ABSENT, "").encode()).hexdigest()
     assert robust.sha256 not in {recipe.sha256, Recipe.model_validate(changed(put("robust", ROBUST | {"epsilon": 0.2}))).sha256}
 
 
@@ -128,6 +131,10 @@ def test_file_by_its_path(tmp_path: Path) -> None:
         (put("robust", ROBUST | {"clean_weight": 1.5}), "robust.clean_weight: Input should be less than or equal to 1, got 1.5"),
         (put("robust", ROBUST | {"radius": 0.1}), "robust.radius: Extra inputs are not permitted"),
         (put("robust", ROBUST | {"ramp_epochs": 2}), "robust: warm-up and ramp take 2 epochs of 2, expected some left at full radius"),
+        (put("masks", {"penalty": "l2"}), "masks.penalty: Input should be 'squared' or 'l1', got 'l2'"),
+        (put("masks", {"target": 1.5}), "masks.target: Input should be less than or equal to 1, got 1.5"),
+        (put("masks", {"freeze_after": 2}), "masks.freeze_after is 2 of 2 epochs, expected some left after it"),
+        (put("augmentation", {"rotate": 3}), "augmentation.rotate: Extra inputs are not permitted"),
         (put("architecture.name", "resnet"), "unknown architecture 'resnet'"),
         (put("architecture.parameters", {"blocks": [[2, 9]], "hidden": []}), "blocks.0.1: Input should be less than or equal to 8, got 9"),
     ],
@@ -174,3 +181,41 @@ def test_a_changed_recipe_is_a_recipe_or_an_error(place: int, new: str, cut: int
     except RecipeError:
         return
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+
+
+VARIANTS = {
+    "ann": (False, None),
+    "ann-flex": (True, None),
+    "snn": (False, ClipNeurons),
+    "snn-flex": (True, ClipNeurons),
+    "snn-bp": (False, Spiking),
+    "snn-bp-flex": (True, Spiking),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("family", ["digits-vgg6", "mnist-vgg6-small", "mnist-vgg6", "cifar10-vgg11", "imagenet100-vgg16"])
+def test_the_six_variants(family: str, variant: str) -> None:
+    recipe, (flex, neurons) = load_recipe(f"{family}-{variant}"), VARIANTS[variant]
+    assert recipe.name == f"{family}-{variant}"
+    assert recipe.architecture.parameters["flex"] is flex
+    spiking = recipe.semantics.value().spiking
+    assert type(spiking) is (neurons or type(None))
+    if isinstance(spiking, Spiking):
+        assert (spiking.threshold, spiking.leak, spiking.reset, spiking.reset_value) == (1.0, FactorLeak(0.95), "hard", 0.0)
+    training = recipe.training
+    assert (training.optimiser, training.momentum, training.weight_decay, training.schedule) == ("sgd", 0.9, 5e-4, "cosine")
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "batch", "rate", "dropout"),
+    [("mnist-vgg6", 120, 128, 0.01, 0.3), ("cifar10-vgg11", 120, 128, 0.1, 0.2), ("imagenet100-vgg16", 180, 256, 0.1, 0.2)],
+)
+def test_full_size_recipes_are_the_theses(name: str, epochs: int, batch: int, rate: float, dropout: float) -> None:
+    recipe = load_recipe(f"{name}-snn-bp-flex")
+    assert (recipe.training.epochs, recipe.training.batch_size, recipe.training.learning_rate) == (epochs, batch, rate)
+    assert recipe.architecture.parameters["dropout"] == dropout and recipe.architecture.parameters["width"] == 1
+    spiking = recipe.semantics.value().spiking
+    assert spiking is not None and spiking.time_steps == 10
+    assert recipe.masks is not None and recipe.masks.penalty == "squared"
+    assert recipe.augmentation == (None if name == "mnist-vgg6" else AugmentationSpec(crop=4, flip=True))

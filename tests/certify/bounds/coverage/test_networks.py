@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Unpack
 
 import pytest
 import torch
@@ -14,10 +15,11 @@ from torch.nn import functional
 from neurocert.certify.testing.conformance import conforms
 from neurocert.certify.testing.strategies import balls, centres, spiking
 from neurocert.models.layers.cuba_lif import CubaLIF
-from neurocert.models.layers.plastic_flex import MaskActivation, MaskRouting, PlasticFlex
+from neurocert.models.layers.plastic_flex import MaskRouting, PlasticFlex, RoutingOptions
 from neurocert.models.layers.readout import LeakyIntegrator
 from neurocert.models.layers.recurrent_lif import RecurrentLIF
-from neurocert.models.semantics import EulerLeak, FactorLeak, Spiking
+from neurocert.models.layers.step import Step
+from neurocert.models.semantics import Comparison, EulerLeak, FactorLeak, Spiking
 from neurocert.perturbations.balls import Ball, LinfBall
 
 SEQUENCE, VECTOR = (3, 4), (6,)
@@ -104,8 +106,14 @@ def of(shape: tuple[int, ...], function: Callable[..., Tensor], *constants: tupl
     return shape, lambda: Of(shape, function, *constants)
 
 
-def _flex(mask: MaskActivation) -> Case:
-    return (2, 4, 4), lambda: nn.Sequential(PlasticFlex(2, 3, (4, 4), stride=2, mask=mask), nn.ReLU(), nn.Conv2d(3, 2, 2))
+def _flex(**routing: Unpack[RoutingOptions]) -> Case:
+    return (2, 4, 4), lambda: nn.Sequential(PlasticFlex(2, 3, (4, 4), stride=2, **routing), nn.ReLU(), nn.Conv2d(3, 2, 2))
+
+
+def _frozen() -> nn.Module:
+    flex = PlasticFlex(2, 3, (4, 4), stride=2)
+    flex.freeze(torch.rand(3, 2, 2))
+    return nn.Sequential(flex, nn.ReLU(), nn.Conv2d(3, 2, 2))
 
 
 CASES: dict[str, Case] = {
@@ -160,8 +168,16 @@ CASES: dict[str, Case] = {
     ),
     "vision transformer": ((1, 4, 4), VisionTransformer),
     "residual network": ((1, 5, 5), Residual),
-    "binary masks": _flex("binary"),
-    "frozen masks": _flex("frozen"),
+    "binary masks": _flex(mask="binary"),
+    "frozen masks": ((2, 4, 4), _frozen),
+    "binary masks that learn by a hard sigmoid": _flex(mask="hard-sigmoid-ste", slope=0.3),
+    "sloped sigmoid masks without a norm": _flex(mask="sigmoid", slope=3.0, logits_norm=False),
+    "the greater branch": _flex(mixing="maximum"),
+    "local masks, sigmoid": _flex(mask="sigmoid", logits="convolution", slope=2.0),
+    "local masks, hard sigmoid": _flex(mask="hard-sigmoid", logits="convolution", logits_norm=False),
+    "local masks, binary": _flex(mask="binary", logits="convolution"),
+    "steps of one threshold": ((2, 4, 4), lambda: nn.Sequential(nn.Conv2d(2, 3, 3), Step(0.25), nn.Conv2d(3, 2, 2), Step(0.0, ">="))),
+    "steps of many thresholds": (VECTOR, lambda: nn.Sequential(nn.Linear(6, 6), Step(torch.zeros(6)), nn.Linear(6, 2))),
 }
 
 
@@ -269,3 +285,11 @@ class Compared(nn.Module):
 )
 def test_comparisons_that_tie(comparison: Callable[..., Tensor], ball: LinfBall) -> None:
     conforms(Compared(comparison).eval(), torch.full((1, 3), 0.25), ball)
+
+
+@pytest.mark.parametrize("comparison", [">", ">="])
+@pytest.mark.parametrize(
+    "ball", [LinfBall(0.0), LinfBall(0.5, -1.0, 0.25), LinfBall(0.5, 0.25, 1.0)], ids=["tie", "tie above", "tie below"]
+)
+def test_steps_that_tie(comparison: Comparison, ball: LinfBall) -> None:
+    conforms(nn.Sequential(Step(0.25, comparison)).eval(), torch.full((1, 3), 0.25), ball)

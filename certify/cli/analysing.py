@@ -1,0 +1,77 @@
+"""``certify analyse``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from rich import box
+from rich.table import Table
+
+from neurocert.certify.analyser import analyse
+from neurocert.certify.cli.certifying import command_line
+from neurocert.certify.cli.console import Step, answer, progress, remark, write
+from neurocert.certify.config import parse_names, parse_numbers, parse_samples
+from neurocert.certify.reports.analysis.comparison import overview
+from neurocert.certify.reports.analysis.config import ALL_FIGURES, EPSILONS, AnalysisConfig
+from neurocert.certify.reports.analysis.page import STEM, write_analyses
+from neurocert.certify.reports.analysis.schema import Analysis, to_json
+from neurocert.certify.reports.write import report_files
+
+
+def configurations(
+    checkpoints: Sequence[str],
+    data: str,
+    figures: str | None,
+    epsilons: str | None,
+    norm: str,
+    attacks: str,
+    samples: str | None,
+    seed: int,
+) -> tuple[AnalysisConfig, ...]:
+    """One configuration for each checkpoint, from the command line's words.
+
+    Raises:
+        ConfigError: a word that cannot be read, or a value that cannot be used.
+    """
+    first = AnalysisConfig(
+        checkpoint=checkpoints[0],
+        data=data,
+        samples=None if samples is None else parse_samples(samples),
+        figures=ALL_FIGURES if figures is None else parse_names(figures),
+        attacks=parse_names(attacks),
+        norm=norm,
+        epsilons=EPSILONS if epsilons is None else parse_numbers(epsilons, "epsilon"),
+        seed=seed,
+        command=command_line(),
+    )
+    return tuple(replace(first, checkpoint=checkpoint) for checkpoint in dict.fromkeys(checkpoints))
+
+
+def analyse_all(configs: Sequence[AnalysisConfig], out: str, *, as_json: bool) -> None:
+    """Analyses each checkpoint, writes the page, and prints its numbers."""
+    report_files(out, STEM)
+    with progress() as step:
+        analyses = tuple(analyse(config, _named(step, config.checkpoint)) for config in configs)
+    files = write_analyses(out, analyses)
+    if as_json:
+        write(to_json(analyses))
+    else:
+        answer(_table(analyses), "")
+    (remark if as_json else answer)(f"Analysis: {files.html} and {files.json}")
+
+
+def _named(step: Step, checkpoint: str) -> Step:
+    return lambda text, done, steps: step(f"{checkpoint}: {text}", done, steps)
+
+
+def _table(analyses: Sequence[Analysis]) -> Table:
+    """The overview, turned: one column for each network."""
+    found = overview(analyses)
+    head, *columns = (found.head, *found.rows)
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in (head, *columns):
+        grid.add_column(column[0], overflow="fold")
+    for cells in zip(head[1:], *(column[1:] for column in columns), strict=True):
+        grid.add_row(*cells)
+    return grid

@@ -1,0 +1,1 @@
+"""What ``certify analyse`` found, as data, as figures and as one page."""
