@@ -8,6 +8,7 @@ from fractions import Fraction
 from neurocert.models.errors import InputError
 from neurocert.models.snan.astrocytes import Astrocyte
 from neurocert.models.snan.glutamate import Glutamate
+from neurocert.models.snan.network import Network
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,17 @@ def invariant_box(astrocyte: Astrocyte, glutamate: Glutamate) -> AstrocyteBox:
             f"astrocyte: at Ca = {float(calcium):g} uM the influx may be {astrocyte.v6:g} uM/s, more than {float(pumped):g} leave"
         )
     return AstrocyteBox(calcium, p["ip3_rest"] + (p["v4"] + Fraction(glutamate.production)) / p["ip3_decay"])
+
+
+def require_possible(network: Network) -> AstrocyteBox:
+    """The box of a network's astrocytes, in which its calcium map must lie.
+
+    Raises:
+        InputError: a calcium that these astrocytes cannot reach; or see ``invariant_box``.
+    """
+    box = invariant_box(network.settings.astrocyte, network.settings.glutamate)
+    low, high = float(network.calcium.min()), float(network.calcium.max())
+    if low < 0 or high > box.calcium:
+        message = f"calcium map: {low:g} to {high:g} uM, expected 0 to {float(box.calcium):g}, which the equations cannot leave"
+        raise InputError(message, "the map was not made by this network's astrocytes; train it again")
+    return box

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import snan_page
+
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
@@ -22,7 +24,10 @@ SECOND_RECIPE = """The recipe of mnist-conv-lif-robust is a second one, chosen o
 
 def page() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *_training(), *_spiking(), *_soundness(), *_peers(), *_snan(), *_strategies()]) + "\n"
+    return (
+        "\n".join([HEAD, *_training(), *_spiking(), *_soundness(), *_peers(), *_snan(), *snan_page.protocols(), *snan_page.invariance()])
+        + "\n"
+    )
 
 
 def _read(name: str) -> Any:
@@ -117,29 +122,6 @@ def _snan() -> Iterator[str]:
     for name, row in rows:
         yield f"| {name} | {row['spikes per image']} | {row['core seconds per image']:.4f} | {row['seconds per image']:.4f} |"
     yield ""
-
-
-def _strategies() -> Iterator[str]:
-    found = _read("snan_mnist")
-    settings, rows = found["settings"], found["rows"]
-    yield "## Spiking preprocessing under impulse noise\n"
-    yield (
-        f"`benchmarks/snan_mnist.py`, MNIST, {settings['per_class']} training and {settings['test']} test images per class and split, "
-        f"{found['splits']} splits, clean training, {_machine(found['machine'])}. Correct of the test images. S-B networks know five "
-        "classes only, so the others are scored on those as well. Noise inverts pixels of the enlarged image; of the original one "
-        "for the standalone classifier, which has no enlarged one.\n"
-    )
-    levels = list(dict.fromkeys(row["noise"] for row in rows))
-    yield f"| classifier | strategy | classes | {' | '.join(f'noise {level:g}' for level in levels)} |\n|{'---|' * (3 + len(levels))}"
-    for classes in ("ten", "five"):
-        for name, row in dict.fromkeys((row["classifier"], row["row"]) for row in rows if row["classes"] == classes):
-            chosen = [part for part in rows if (part["classifier"], part["row"], part["classes"]) == (name, row, classes)]
-            yield f"| {name} | {row} | {classes} | {' | '.join(map(_correct, chosen))} |"
-    yield ""
-
-
-def _correct(row: dict[str, Any]) -> str:
-    return _share({"count": row["correct"], "n": row["n"], "share": row["share"], "clopper_pearson_95": row["interval_95"]})
 
 
 def _number(value: float | None) -> str:

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from neurocert.certify.config import RunConfig
     from neurocert.certify.reports.analysis.config import AnalysisConfig
     from neurocert.certify.reports.schema import Report
+    from neurocert.certify.reports.snan.config import StudyConfig
     from neurocert.certify.runner import run
     from neurocert.certify.sensitivity import sensitivity_bounds
+    from neurocert.certify.snan_study import study
     from neurocert.perturbations.balls import L1Ball, L2Ball, LinfBall
     from neurocert.perturbations.boxes import Box, WeightedLinfBall
     from neurocert.perturbations.drift import SharedDrift
@@ -31,6 +33,7 @@ _HOMES = {
     "Report": "neurocert.certify.reports.schema",
     "RunConfig": "neurocert.certify.config",
     "SharedDrift": "neurocert.perturbations.drift",
+    "StudyConfig": "neurocert.certify.reports.snan.config",
     "Verdict": "neurocert.certify.certificate",
     "WeightBox": "neurocert.perturbations.weights",
     "WeightedLinfBall": "neurocert.perturbations.boxes",
@@ -40,6 +43,7 @@ _HOMES = {
     "load": "neurocert.certify.api",
     "run": "neurocert.certify.runner",
     "sensitivity_bounds": "neurocert.certify.sensitivity",
+    "study": "neurocert.certify.snan_study",
     "verify": "neurocert.certify.api",
 }
 
@@ -54,6 +58,7 @@ __all__ = [
     "Report",
     "RunConfig",
     "SharedDrift",
+    "StudyConfig",
     "Verdict",
     "WeightBox",
     "WeightedLinfBall",
@@ -63,6 +68,7 @@ __all__ = [
     "load",
     "run",
     "sensitivity_bounds",
+    "study",
     "verify",
 ]
 

@@ -126,6 +126,15 @@ def decode(data: bytes) -> tuple[Classifier, CheckpointMetadata]:
     """
     tensors, note = parse(data)
     metadata = _metadata(note)
+    return restore(tensors, metadata), metadata
+
+
+def restore(tensors: dict[str, Tensor], metadata: CheckpointMetadata) -> Classifier:
+    """The network, in evaluation mode, that metadata and tensors make.
+
+    Raises:
+        InputError: they do not fit together.
+    """
     # Shapes are compared on a network without storage: a file can ask for no more memory than it brings tensors.
     with torch.random.fork_rng(devices=[]):
         with torch.device("meta"):
@@ -133,7 +142,7 @@ def decode(data: bytes) -> tuple[Classifier, CheckpointMetadata]:
         _require_tensors(tensors, expected, metadata)
         network = _network(metadata)
     network.load_state_dict(tensors)
-    return network.eval(), metadata
+    return network.eval()
 
 
 def tensors_sha256(tensors: dict[str, Tensor]) -> str:
@@ -187,12 +196,15 @@ def parse(data: bytes) -> tuple[dict[str, Tensor], str]:
 
 class _Version(BaseModel):
     format_version: int
+    kind: str | None = None
 
 
 def _metadata(note: str) -> CheckpointMetadata:
     try:
-        version = _Version.model_validate_json(note, strict=True).format_version
-        if version > FORMAT_VERSION:
+        header = _Version.model_validate_json(note, strict=True)
+        if header.kind is not None:
+            raise CheckpointError(f"holds {header.kind!r}, expected a classifier alone", "`certify snan` takes classifiers behind an SNAN")
+        if (version := header.format_version) > FORMAT_VERSION:
             hint = "install a newer neurocert"
             raise CheckpointError(f"has format version {version}, the newest that is read here is {FORMAT_VERSION}", hint)
         return CheckpointMetadata.model_validate_json(note)

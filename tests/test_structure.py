@@ -22,7 +22,7 @@ FLOORS = (  # certify's files and folders from the bottom up
     {"sensitivity"},
     {"campaign"},
     {"reports"},
-    {"runner", "analyser", "api", "self_test", "testing"},
+    {"runner", "analyser", "api", "snan_study", "self_test", "testing"},
     {"cli"},
 )
 MAX_LINES = 450
@@ -44,6 +44,7 @@ UNPUBLISHED = {
     "dist",
     "certify-report",
     "certify-analysis",
+    "certify-snan",
 }
 
 SOURCES = {

@@ -143,6 +143,34 @@ def _analyse(
     analyse_all(configurations(checkpoints, data, figures, epsilon, norm, attack, samples, seed), out, as_json=json)
 
 
+@app.command("snan")
+def _snan(
+    hybrids: Annotated[list[str], typer.Argument(metavar="FILE...", help="Hybrids that `certify train` made; several are compared.")],
+    data: Data = "digits",
+    epsilon: Annotated[str, typer.Option(help="L-infinity radii in input units.")] = "0.0005,0.001,0.002,0.005,0.01",
+    samples: Chosen = None,
+    enumerate_: Annotated[int, typer.Option("--enumerate", metavar="N", help="Enumerate undecided pixels of so many samples.")] = 10,
+    budget: Annotated[int, typer.Option(help="At most so many undecided pixels; each doubles the runs.")] = 6,
+    noise: Annotated[str, typer.Option(help="Shares of inverted pixels, from 0.")] = "0,0.1,0.2,0.3,0.4,0.5",
+    shown_noise: Annotated[float, typer.Option(help="That of pictures, clusters and few shots.")] = 0.2,
+    smooth: Annotated[int, typer.Option(metavar="N", help="Smooth the decisions on so many samples over random flips.")] = 5,
+    flip: Annotated[float, typer.Option(help="Probability of each flip, below 0.5.")] = 0.05,
+    draws: Annotated[int, typer.Option(help="Fresh draws for each smoothed decision.")] = 200,
+    recipe: Annotated[str | None, typer.Option(help="Train this recipe again, with --few-shots images of each class.")] = None,
+    few_shots: Annotated[str | None, typer.Option(metavar="LIST", help="Such as 1,5,10; with --recipe.")] = None,
+    out: Annotated[str, typer.Option(metavar="DIR", help="Where snan.html and snan.json go.")] = "certify-snan",
+    json: AsJson = False,
+    seed: Annotated[int, typer.Option(help="Of noise and draws.")] = 0,
+) -> None:
+    """Certify classifiers behind a spiking preprocessor, and measure them under impulse noise."""
+    from neurocert.certify.cli.snan import configurations, study_all
+
+    configs = configurations(
+        hybrids, data, epsilon, samples, enumerate_, budget, noise, shown_noise, smooth, flip, draws, recipe, few_shots, seed
+    )
+    study_all(configs, out, as_json=json)
+
+
 @app.command("demo")
 def _demo(out: Annotated[str, typer.Option(metavar="DIR", help="Where the report goes.")] = "certify-report") -> None:
     """Certify and attack two shipped checkpoints on handwritten digits, and write the report."""

@@ -57,6 +57,12 @@ def save(path: str | Path, network: Network, trained_on: Source | None = None, c
     Raises:
         InputError: the file cannot be written.
     """
+    tensors, metadata = take_apart(network, trained_on, classes)
+    write_atomically(Path(path), safetensors.save(tensors, metadata={KEY: metadata.model_dump_json()}))
+
+
+def take_apart(network: Network, trained_on: Source | None = None, classes: tuple[int, ...] = ()) -> tuple[dict[str, Tensor], Metadata]:
+    """What a file holds of a network."""
     tensors = {name: torch.from_numpy(getattr(network, name).astype(np.int32)) for name in ARRAYS}
     tensors["calcium"] = torch.from_numpy(network.calcium.copy())
     metadata = Metadata(
@@ -68,7 +74,7 @@ def save(path: str | Path, network: Network, trained_on: Source | None = None, c
         classes=classes,
         tensors_sha256=tensors_sha256(tensors),
     )
-    write_atomically(Path(path), safetensors.save(tensors, metadata={KEY: metadata.model_dump_json()}))
+    return tensors, metadata
 
 
 def load(path: str | Path) -> Stored:
@@ -87,6 +93,18 @@ def _decode(data: bytes) -> Stored:
     tensors, note = parse(data)
     try:
         metadata = Metadata.model_validate_json(note)
+    except ValidationError as error:
+        raise CheckpointError(f"has bad SNAN metadata: {explain(error)}") from error
+    return Stored(restore(tensors, metadata), metadata)
+
+
+def restore(tensors: dict[str, Tensor], metadata: Metadata) -> Network:
+    """The network that metadata and tensors make.
+
+    Raises:
+        InputError: they do not fit together.
+    """
+    try:
         settings = TypeAdapter(Settings).validate_python(metadata.settings)
     except ValidationError as error:
         raise CheckpointError(f"has bad SNAN metadata: {explain(error)}") from error
@@ -101,7 +119,7 @@ def _decode(data: bytes) -> Stored:
     if (got := tensors_sha256(tensors)) != metadata.tensors_sha256:
         message = f"does not hold the tensors that its metadata was written for: sha256 {got}, expected {metadata.tensors_sha256}"
         raise CheckpointError(message, "the file was changed or damaged; get it again")
-    return Stored(Network(settings, metadata.seed, calcium=calcium, **arrays), metadata)
+    return Network(settings, metadata.seed, calcium=calcium, **arrays)
 
 
 def _indices(name: str, tensor: Tensor) -> np.ndarray:

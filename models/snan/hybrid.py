@@ -29,11 +29,14 @@ class Hybrid:
         """What the classifier sees (B, 1, size, size) of binary images (B, E)."""
         return self.preprocessor.maps(binary) if self.spiking else self.preprocessor.shrink(binary)
 
+    @torch.no_grad()
+    def classify(self, maps: Tensor) -> Tensor:
+        """The class of the greatest logit, int64 (B,), of maps (B, 1, size, size); each alone, whatever the batch."""
+        return torch.cat([self.classifier(one).argmax(1) for one in maps.split(1)])
+
     def decide(self, binary: Mask) -> Tensor:
-        """The class of the greatest logit, int64 (B,), of binary images (B, E); each is classified alone, whatever the batch."""
-        maps = self.maps(binary)
-        with torch.no_grad():
-            return torch.cat([self.classifier(one).argmax(1) for one in maps.split(1)])
+        """The classes int64 (B,) of binary images (B, E)."""
+        return self.classify(self.maps(binary))
 
     def __call__(self, images: Tensor) -> Tensor:
         """Classes int64 (B,) of images (B, 1, size, size) in [0, 1]. Raises as ``Preprocessor``."""

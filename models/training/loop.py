@@ -57,6 +57,7 @@ def train(
     *,
     data: str | None = None,
     device: str = "cpu",
+    splits: Splits | None = None,
     objective: MakeObjective | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> tuple[Classifier, CheckpointMetadata]:
@@ -70,6 +71,7 @@ def train(
         recipe: what to train, on what, and how.
         data: folder of the data that the recipe only names; not for the built-in digits.
         device: where to compute, such as "cuda"; random numbers are drawn on the CPU wherever that is.
+        splits: what is learned instead of the recipe's data as it is, such as maps made of it.
         objective: what to minimise; by default cross-entropy, which serves recipes without a table [robust] only.
         on_epoch: called after each epoch.
 
@@ -83,7 +85,11 @@ def train(
             f"recipe {recipe.name} trains through bounds, which cross-entropy knows nothing of",
             "use neurocert.certify.training.robust.train",
         )
-    place, splits = _device(device), load_splits(recipe, data)
+    if recipe.snan is not None and splits is None:
+        raise RecipeError(
+            f"recipe {recipe.name} has a spiking network before its classifier", "use neurocert.certify.training.hybrid.train"
+        )
+    place, splits = _device(device), splits or load_splits(recipe, data)
     with _reproducible(recipe.training.seed):
         inputs = InputSpace(splits.train.shape, recipe.data.low, recipe.data.high)
         for samples in (splits.train, splits.validation, splits.test):

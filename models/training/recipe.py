@@ -147,7 +147,31 @@ class AugmentationSpec(Strict):
     flip: bool = False
 
 
-OPTIONAL = ("robust", "masks", "augmentation")
+class SnanSpec(Strict):
+    """A spiking neuron-astrocyte network before the classifier, which learns from its firing-rate maps.
+
+    Attributes:
+        seed: of connections, of the choice of images, and of noise.
+        per_class: training images of each class that the classifier learns from.
+        held_out: validation images, and test images, of each class.
+        shown: training images of each class that the spiking network is shown, once.
+        situation: the labels that it is shown; all where this is left out.
+        noise: share of the enlarged pixels that are inverted in training and validation images; the network is shown clean ones.
+        spiking: false for the control, whose maps are the enlarged images resampled, without a network.
+        settings: fields of ``neurocert.models.snan.settings.Settings`` that are not the paper's.
+    """
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    per_class: Annotated[int, Field(ge=1)]
+    held_out: Annotated[int, Field(ge=1)]
+    shown: Annotated[int, Field(ge=1)]
+    situation: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] | None = None
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    spiking: bool = True
+    settings: Annotated[dict[str, Any], Field(default_factory=dict)]
+
+
+OPTIONAL = ("robust", "masks", "augmentation", "snan")
 """Tables that a recipe may leave out, and then are no part of its hash."""
 
 
@@ -170,6 +194,7 @@ class Recipe(Strict):
         robust: how it is made certifiable, if it is.
         masks: how PlasticFlex masks are held; by default they learn freely.
         augmentation: how training images are varied, if they are.
+        snan: what stands before it, if anything does.
     """
 
     name: Name
@@ -182,6 +207,7 @@ class Recipe(Strict):
     robust: RobustSpec | None = None
     masks: MasksSpec | None = None
     augmentation: AugmentationSpec | None = None
+    snan: SnanSpec | None = None
 
     @model_validator(mode="after")
     def _buildable(self) -> Recipe:
@@ -204,6 +230,12 @@ class Recipe(Strict):
             )
         if self.robust is not None:
             raise ValueError("masks.freeze_after and a table [robust]: masks cannot be frozen while bounds are trained through them")
+        return self
+
+    @model_validator(mode="after")
+    def _one_table(self) -> Recipe:
+        if self.robust and self.snan:
+            raise ValueError("got both tables [robust] and [snan], expected one of them at most")
         return self
 
     @property

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neurocert.analysis.astrocyte_box import invariant_box
+from neurocert.analysis.astrocyte_box import invariant_box, require_possible
 from neurocert.models.errors import InputError
 from neurocert.models.snan import astrocytes
 from neurocert.models.snan.astrocytes import Astrocyte
+from neurocert.models.snan.connectivity import Link
 from neurocert.models.snan.glutamate import Glutamate
+from neurocert.models.snan.network import create
+from neurocert.models.snan.settings import Settings
 
 BOX = invariant_box(Astrocyte(), Glutamate())
 CALCIUM, IP3 = float(BOX.calcium), float(BOX.ip3)
@@ -40,3 +43,15 @@ def test_runs_stay_inside() -> None:
 def test_constants_without_a_proof_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match="astrocyte: "):
         invariant_box(Astrocyte(**wrong), Glutamate())
+
+
+@pytest.mark.parametrize("calcium", [-0.01, 1.7])
+def test_a_calcium_map_that_cannot_be_is_refused(calcium: float) -> None:
+    links = Link(9, 3.0), Link(2, 2.0), Link(9, 9.0)
+    small = Settings(excitatory=13, inhibitory=4, excitatory_links=links[0], interneuron_links=links[1], inhibitory_links=links[2])
+    network = create(small, 0)
+    assert require_possible(network) == BOX
+    changed = network.calcium.copy()
+    changed[1, 2] = calcium
+    with pytest.raises(InputError, match="which the equations cannot leave"):
+        require_possible(network.with_calcium(changed))

@@ -16,6 +16,7 @@ FIRST = ("digits-flex-ann", "digits-flex-ann-robust", "digits-flex-snn", "digits
 SIX = tuple(f"digits-vgg6-{variant}" for variant in VARIANTS)
 DIGITS = (*FIRST, *SIX)
 MNIST = ("mnist-conv-lif-robust", "mnist-flex-ann", "mnist-flex-ann-robust", "mnist-flex-snn")
+HYBRIDS = ("digits-snan", "digits-snan-control", "mnist-snan", "mnist-snan-control", "mnist-snan-situation")
 FAMILIES = ("mnist-vgg6", "mnist-vgg6-small", "cifar10-vgg11", "imagenet100-vgg16")
 every_shipped = pytest.mark.parametrize("name", DIGITS)
 
@@ -23,7 +24,7 @@ every_shipped = pytest.mark.parametrize("name", DIGITS)
 def test_what_is_there() -> None:
     assert shipped() == DIGITS
     others = [f"{family}-{variant}" for family in FAMILIES for variant in VARIANTS]
-    assert recipes() == tuple(sorted([*DIGITS, *MNIST, *others]))
+    assert recipes() == tuple(sorted([*DIGITS, *MNIST, *HYBRIDS, *others]))
 
 
 @every_shipped

@@ -121,7 +121,7 @@ def _windows(layer: Any, x: Tensor) -> Windows:
 def _taken(layer: Any, inputs: Inputs) -> tuple[Windows, Tensor, Tensor]:
     """Windows of both bounds; padding lies below every element, so that it never wins."""
     (x,) = inputs
-    windows, fill = _windows(layer, x.lower), 2 * float(x.lower.clamp(max=0).min()) - 1
+    windows, fill = _windows(layer, x.lower), 2 * float(x.lower.detach().clamp(max=0).min()) - 1
     return windows, windows.take(x.lower, fill), windows.take(x.upper, fill)
 
 

@@ -84,7 +84,7 @@ def test_hash_is_of_the_content() -> None:
     assert Recipe.model_validate_json(recipe.model_dump_json()).sha256 == recipe.sha256
 
 
-ABSENT = ',"robust":null,"masks":null,"augmentation":null'
+ABSENT = ',"robust":null,"masks":null,"augmentation":null,"snan":null'
 
 
 def test_hash_of_a_recipe_without_bounds_knows_nothing_of_them() -> None:

@@ -1,0 +1,1 @@
+"""The report on classifiers behind a spiking neuron-astrocyte network: ``snan.html`` and ``snan.json``."""

@@ -1,0 +1,120 @@
+"""A study says what was proved, and nothing more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from neurocert import certify
+from neurocert.certify.errors import ConfigError
+from neurocert.certify.reports.snan.page import render
+from neurocert.certify.reports.snan.schema import Study, from_json, to_json
+from neurocert.models.data.source import load_samples
+from neurocert.models.errors import InputError
+from neurocert.models.snan import hybrid_files
+
+EPSILONS = (0.0, 0.0005, 0.02)
+
+
+@pytest.fixture(scope="module")
+def config(hybrid_file: Path) -> certify.StudyConfig:
+    return certify.StudyConfig(
+        str(hybrid_file), samples=24, epsilons=EPSILONS, enumerated=12, budget=8, noise=(0.0, 0.2, 0.5), smoothed=2, draws=20
+    )
+
+
+@pytest.fixture(scope="module")
+def study(config: certify.StudyConfig) -> Study:
+    return certify.study(config)
+
+
+def test_verdicts_agree_with_the_hybrid_and_its_radii(study: Study, hybrid_file: Path) -> None:
+    hybrid, data = hybrid_files.load(hybrid_file).hybrid, load_samples("digits").take(range(24))
+    right = hybrid(data.inputs) == data.labels
+    radii = dict(zip(study.samples, study.radii[0].values, strict=True))
+    assert 8 <= int(right.sum()) == study.clean.count
+    for outcome in study.outcomes:
+        assert (outcome.verdict == "misclassified") == (not right[outcome.sample])
+        assert (outcome.by == "invariance") == (bool(right[outcome.sample]) and outcome.epsilon <= radii[outcome.sample])
+    assert {outcome.by for outcome in study.outcomes} == {None, "invariance", "enumeration"}
+
+
+def test_witnesses_lie_in_their_balls_and_break_the_decision(study: Study, hybrid_file: Path) -> None:
+    hybrid, data = hybrid_files.load(hybrid_file).hybrid, load_samples("digits")
+    broken = [outcome for outcome in study.outcomes if outcome.witness is not None]
+    assert broken
+    for outcome in broken:
+        witness, image = torch.tensor(outcome.witness), data.inputs[outcome.sample]
+        assert float((witness.double() - image.double()).abs().max()) <= outcome.epsilon
+        assert int(hybrid(witness[None])[0]) != int(data.labels[outcome.sample])
+
+
+def test_only_the_first_samples_are_enumerated(study: Study) -> None:
+    assert max(outcome.runs for outcome in study.outcomes if outcome.sample < 12) > 1
+    assert max(outcome.runs for outcome in study.outcomes if outcome.sample >= 12) == 1
+
+
+def test_summaries_count_every_sample_once(study: Study) -> None:
+    for summary in study.summaries:
+        counts = [getattr(summary, name).count for name in ("certified", "unknown", "falsified", "misclassified")]
+        assert sum(counts) == 24 and summary.by_invariance.count <= summary.certified.count
+
+
+def test_nothing_is_left_under_full_noise(study: Study) -> None:
+    assert study.levels[0].correct == study.clean
+    assert study.levels[-1].correct.count < study.levels[0].correct.count
+    assert study.levels[0].clusters is not None and study.levels[0].clusters.shift == 0.0
+    assert study.levels[-1].clusters is not None and study.levels[-1].clusters.shift > 0.0
+
+
+def test_a_study_survives_its_json(study: Study) -> None:
+    assert from_json(to_json([study])) == (study,)
+    with pytest.raises(InputError, match=r"expected a snan\.json"):
+        from_json("{}")
+
+
+def test_the_page_shows_everything_and_escapes_names(study: Study) -> None:
+    network = study.network.model_copy(update={"name": "<script>alert(1)</script>"})
+    page = render([study.model_copy(update={"network": network}), study])
+    assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
+    for title in ("Invariance radii", "Calcium after ten pulses", "Spikes of one presentation", "Embeddings", "impulse noise"):
+        assert title in page
+    assert page.count('<img src="data:image/png') == 2 * 5 * len(study.pictures)
+
+
+def test_the_control_has_the_same_radii_and_no_spikes(config: certify.StudyConfig, study: Study, control_file: Path) -> None:
+    control = certify.study(certify.StudyConfig(str(control_file), samples=24, epsilons=EPSILONS, smoothed=0))
+    assert control.radii == study.radii and control.trace is None and control.smoothing is None
+    assert not control.spiking and study.trace is not None
+
+
+def test_one_sample_is_enough(hybrid_file: Path) -> None:
+    alone = certify.study(certify.StudyConfig(str(hybrid_file), samples=1, enumerated=0, noise=(0.0, 0.2), smoothed=0))
+    assert alone.levels[0].clusters is None and len(render([alone])) > 10**6
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"noise": (0.0, 1.5)}, "expected shares of pixels in"),
+        ({"noise": (0.1, 0.2)}, "expected levels that increase from 0"),
+        ({"noise": (0.0, float("nan"))}, "expected shares of pixels in"),
+        ({"shown_noise": 0.15}, "shown noise is 0.15, expected one of"),
+        ({"epsilons": (0.2, 0.1)}, "expected increasing radii"),
+        ({"epsilons": (-0.1,)}, "expected finite numbers >= 0"),
+        ({"budget": 17}, "budget is 17, expected 0 to 16 pixels"),
+        ({"flip": 0.5}, "flip is 0.5, expected a probability"),
+        ({"few_shots": (1,)}, "give both a recipe and numbers of images"),
+        ({"recipe": "digits-snan", "few_shots": (0,)}, "expected whole numbers >= 1"),
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        certify.StudyConfig("absent", **fields)  # pyright: ignore[reportArgumentType]
+
+
+def test_few_shots_need_a_hybrid_recipe(hybrid_file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"recipe digits-flex-ann has no table \[snan\]"):
+        certify.study(certify.StudyConfig(str(hybrid_file), recipe="digits-flex-ann", few_shots=(1,)))
