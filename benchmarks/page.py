@@ -24,10 +24,10 @@ SECOND_RECIPE = """The recipe of mnist-conv-lif-robust is a second one, chosen o
 
 BOUNDS = ("interval", "linear", "optimised")
 HOW_VARIANTS = """Percent of test images that are decided rightly, with 95 % Clopper-Pearson intervals: clean and balanced on the whole test
-split; under each attack, and where all of them fail ("worst"), on the first images as they come; certified of as many of these as
-the method did in a minute of processor time (misclassified and broken images count as not certified, and take none). Mean margin:
-of the images that `optimised` certifies. CPU s: for one image, by interval / linear / optimised bounds. Training: CPU minutes on
-one thread, validation included, where it was trained here."""
+split, and so certified by intervals; under each attack, and where all of them fail ("worst"), on the first images as they come;
+certified by linear and optimised bounds of as many of these as were done in half a minute of processor time (misclassified and
+broken images count as not certified, and take none). Mean margin: of the images that the method certifies, interval / linear /
+optimised. CPU s: for one image, likewise. Training: CPU minutes on one thread, validation included, where it was done for this."""
 
 
 def page() -> str:
@@ -93,12 +93,13 @@ def _attacked(row: dict[str, Any], epsilon: str, names: list[str], n: int) -> li
 
 
 def _proved(row: dict[str, Any], epsilon: str) -> list[str]:
-    """Certified by each method, the mean certified margin, and the seconds, of the last method."""
+    """Certified by each method; the mean certified margins; the seconds."""
     found = [row.get(f"{method} {epsilon}") for method in BOUNDS]
     cells = ["" if part is None else _short(part["count"], part["n"], of=part["n"]) for part in found]
-    last = found[-1] or {}
-    seconds = " / ".join(_number((part or {}).get("cpu_seconds_per_sample")) or "-" for part in found)
-    return [*cells, _number(last.get("mean_margin")), seconds]
+    margins, seconds = (
+        " / ".join(_number((part or {}).get(key)) or "-" for part in found) for key in ("mean_margin", "cpu_seconds_per_sample")
+    )
+    return [*cells, margins, seconds]
 
 
 def _short(count: int, n: int, of: int | None = None) -> str:
