@@ -18,12 +18,14 @@ DIGITS = (*FIRST, *SIX)
 MNIST = ("mnist-conv-lif-robust", "mnist-flex-ann", "mnist-flex-ann-robust", "mnist-flex-snn")
 HYBRIDS = ("digits-snan", "digits-snan-control", "mnist-snan", "mnist-snan-control", "mnist-snan-situation")
 FAMILIES = ("mnist-vgg6", "mnist-vgg6-small", "cifar10-vgg11", "imagenet100-vgg16")
+ROBUST = ("digits-vgg6", "mnist-vgg6-small")
 every_shipped = pytest.mark.parametrize("name", DIGITS)
 
 
 def test_what_is_there() -> None:
     assert shipped() == DIGITS
     others = [f"{family}-{variant}" for family in FAMILIES for variant in VARIANTS]
+    others += [f"{family}-{variant}-robust" for family in ROBUST for variant in VARIANTS]
     assert recipes() == tuple(sorted([*DIGITS, *MNIST, *HYBRIDS, *others]))
 
 
