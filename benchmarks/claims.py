@@ -46,6 +46,7 @@ from neurocert.perturbations.balls import LinfBall
 RESULTS = Path(__file__).parent / "results" / "claims.json"
 VARIANTS = ("ann", "ann-flex", "snn", "snn-flex", "snn-bp", "snn-bp-flex")
 SHIPPED_SEED, SEED_OF_SEARCH = 1, 0
+LEAST_SEEDS = 3
 ATTACKED, CERTIFIED, CURVED = 40, 8, 100
 """Test images attacked, test images bounded, training images under the loss's curvature."""
 RADII = (0.05, 0.1, 0.2, 0.3)
@@ -125,10 +126,13 @@ def _settings() -> dict[str, Any]:
 
 
 def _judged(claim: Claim, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """A claim holds where every pair's interval lies on its side of 0, does not where one lies on the other, else is undecided."""
+    """A claim holds where every pair's interval lies on its side of 0, does not where one lies on the other, else is undecided.
+
+    A pair of fewer seeds than ``LEAST_SEEDS`` says nothing.
+    """
     values = {(row["variant"], row["seed"]): row["measures"][claim.measure] for row in rows}
     pairs = [_paired(values, better, worse) for better, worse in claim.pairs]
-    ends = [sorted(claim.sign * end for end in pair["interval_95"]) for pair in pairs if pair["interval_95"]]
+    ends = [sorted(claim.sign * end for end in pair["interval_95"]) for pair in pairs if pair["seeds"] >= LEAST_SEEDS]
     if any(upper < 0 for _, upper in ends):
         verdict = "does not hold"
     else:
