@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
-from scipy.special import betaincinv
+from scipy.special import betaincinv, stdtrit
 
 from neurocert.models.errors import InputError
 
@@ -24,10 +27,27 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> tuple[f
         InputError: not 0 <= successes <= n, n < 1, or confidence outside (0, 1).
     """
     _require_counts(successes, n)
-    if not 0.0 < confidence < 1.0:
-        raise InputError(f"confidence is {confidence!r}, expected a number between 0 and 1, both excluded")
+    _require_confidence(confidence)
     alpha = 1.0 - confidence
     return _lower_end(successes, n, alpha / 2), 1.0 - _lower_end(n - successes, n, alpha / 2)
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Student's two-sided interval of the mean that ``values`` are draws around; exact for normal ones, such as differences of pairs.
+
+    Source: Student, Biometrika 6 (1908).
+
+    Returns:
+        (lower, upper).
+
+    Raises:
+        InputError: fewer than two values, or confidence outside (0, 1).
+    """
+    if len(values) < 2:
+        raise InputError(f"mean: got {len(values)} values, expected at least 2, for one has no deviation")
+    _require_confidence(confidence)
+    half = float(stdtrit(len(values) - 1, (1.0 + confidence) / 2)) * stdev(values) / math.sqrt(len(values))
+    return fmean(values) - half, fmean(values) + half
 
 
 @dataclass(frozen=True)
@@ -62,3 +82,8 @@ def _lower_end(successes: int, n: int, tail: float) -> float:
 def _require_counts(count: int, n: int) -> None:
     if not 0 <= count <= n or n < 1:
         raise InputError(f"proportion: got {count} of {n}, expected at least one trial and 0 <= count <= n")
+
+
+def _require_confidence(confidence: float) -> None:
+    if not 0.0 < confidence < 1.0:
+        raise InputError(f"confidence is {confidence!r}, expected a number between 0 and 1, both excluded")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import snan_page
@@ -23,6 +25,11 @@ Clopper-Pearson intervals. Targets that are missed are printed as missed.
 SECOND_RECIPE = """The recipe of mnist-conv-lif-robust is a second one, chosen on validation images after the first (20 epochs, batches of
 100, with regularisers, 22 CPU minutes) had certified 8462 of the 10,000 test images, fewer than wanted."""
 
+CLAIM_RULE = """Differences are paired by seed, with Student's 95 % interval of their mean, each for itself. A claim holds where every
+interval lies on its side of 0; it does not hold where one lies on the other side; else, or with fewer than three seeds, it is
+undecided. Intervals speak of other seeds, not of other images. The area under PGD alone is what the thesis reports; what the
+worst attack takes from it is masking, not robustness."""
+
 
 BOUNDS = ("interval", "linear", "optimised")
 HOW_VARIANTS = """Percent of test images that are decided rightly, with 95 % Clopper-Pearson intervals: clean and balanced on the whole test
@@ -35,7 +42,7 @@ optimised. CPU s: for one image, likewise. Training: CPU minutes on one thread, 
 def page() -> str:
     """The whole page."""
     snan = (*_snan(), *snan_page.protocols(), *snan_page.invariance())
-    return "\n".join([HEAD, *_training(), *_variants(), *_spiking(), *_soundness(), *_peers(), *snan]) + "\n"
+    return "\n".join([HEAD, *_training(), *_variants(), *_claims(), *_spiking(), *_soundness(), *_peers(), *snan]) + "\n"
 
 
 def _read(name: str) -> Any:
@@ -126,6 +133,55 @@ def _spiking() -> Iterator[str]:
         share = f"{row['certified']}/{row['n']} [{100 * lower:.1f}, {100 * upper:.1f}]"
         yield f"| {row['T']} | {row['epsilon']:g} | {row['way']} | {share} | {row['mean_bound']:.3f} | {row['cpu_seconds']:.2f} |"
     yield ""
+
+
+def _claims() -> Iterator[str]:
+    found = _read("claims")
+    settings, rows = found["settings"], found["rows"]
+    seeds = Counter(row["variant"] for row in rows).values()
+    each = f"{min(seeds)} to {max(seeds)} seeds" if min(seeds) < max(seeds) else f"{max(seeds)} seeds each"
+    yield "## The claims about PlasticFlex\n"
+    yield (
+        f"`benchmarks/claims.py`: recipes digits-vgg6-VARIANT, {each}, {_machine(found['machine'])}. Accuracy on all "
+        f"test images. Attacked: the first {settings['attacked']}, l-infinity radii {_list(settings['radii'])}; an area is the mean "
+        "accuracy over the radii from 0 on. The worst attack is PGD, then Square, then PGD through every surrogate refined by random "
+        f"search, each on what is left. Certified: by linear bounds, at radius {settings['certified_radii'][-1]:g}, the first "
+        f"{settings['certified']}. Curvature of the loss: on the first {settings['curved']} training images, the spiking networks' by "
+        f"their surrogate; rise: mean over {settings['plane']['planes']} random filter-normalised planes of radius "
+        f"{settings['plane']['radius']:g}. Means over seeds, standard deviations behind them.\n"
+    )
+    measures = list(rows[0]["measures"])
+    yield f"| variant | {' | '.join(measures)} | PGD beaten by Square | left on the whole range |\n|{'---|' * (len(measures) + 3)}"
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        chosen = [row for row in rows if row["variant"] == variant]
+        cells = [_spread([row["measures"][measure] for row in chosen]) for measure in measures]
+        beaten = sum(bool(row["masking"]["square_beats_pgd_at"]) for row in chosen)
+        left = sum(row["masking"]["left_on_whole_range"] for row in chosen)
+        asked = settings["attacked"] * len(chosen)
+        yield f"| {variant} | {' | '.join(cells)} | {beaten} of {len(chosen)} | {left} of {asked} |"
+    yield f"\n{CLAIM_RULE}\n"
+    yield "| claim | by | differences | verdict |\n|---|---|---|---|"
+    for row in found["claims"]:
+        pairs = "; ".join(map(_difference, row["pairs"]))
+        yield f"| {row['claim']} | {row['measure']} ({row['better']} is better) | {pairs} | **{row['verdict']}** |"
+    yield "\nSo, of the thesis's claims, on these digits:\n"
+    for verdict in ("holds", "does not hold", "undecided"):
+        named = [f"{row['claim']} ({row['measure']})" for row in found["claims"] if row["verdict"] == verdict]
+        yield f"- {verdict}: {'; '.join(named) or 'none'}."
+    yield ""
+
+
+def _list(numbers: list[float]) -> str:
+    return ", ".join(f"{number:g}" for number in numbers)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{fmean(values):.3g}" + (f" ± {stdev(values):.2g}" if len(values) > 1 else "")
+
+
+def _difference(pair: dict[str, Any]) -> str:
+    interval = "one seed" if pair["interval_95"] is None else "{:.3g}, {:.3g}".format(*pair["interval_95"])
+    return f"{pair['first']} minus {pair['second']}: {pair['mean']:+.3g} [{interval}]"
 
 
 def _soundness() -> Iterator[str]:

@@ -81,7 +81,7 @@ def conforms(network: nn.Module, centres: Tensor, ball: Ball, *, seed: int = 0) 
         AssertionError: with everything that is wrong.
     """
     problems = [str(violation) for violation in violations(network, centres, ball, seed=seed)]
-    problems += [*_not_included(network, centres, ball), *_not_batched(network, centres, ball)]
+    problems += _ill_behaved(network, centres, ball)
     if problems:
         raise AssertionError(f"{len(problems)} violations, first: " + "; ".join(problems[:5]))
 
@@ -183,28 +183,23 @@ def _where(broken: Tensor, computed: Tensor, bound: Tensor) -> Iterator[tuple[in
         yield sample, output, computed[sample, output], bound[sample, output]
 
 
-def _interval(network: nn.Module, centres: Tensor, ball: Ball) -> tuple[Tensor, Tensor]:
+def _interval(graph: Graph, centres: Tensor, ball: Ball, meant: Arithmetic) -> Tensor:
+    """(2, B, outputs)."""
     with torch.no_grad():
-        meant = arithmetic_of(network, centres)
-        graph = simplify(capture(network, tuple(centres.shape[1:])), meant)
         box = Propagation(graph, InputSet(ball, centres), meant, refine=False).bounds[graph.output]
-    return box.lower.flatten(1), box.upper.flatten(1)
+    return torch.stack([box.lower.flatten(1), box.upper.flatten(1)])
 
 
-def _not_included(network: nn.Module, centres: Tensor, ball: Ball) -> Iterator[str]:
-    """Interval bounds of a smaller set lie within those of a larger one."""
-    if not isinstance(ball, NormBall):
-        return
-    smaller = replace(ball, epsilon=ball.epsilon / 2)
-    (inner_lower, inner_upper), (lower, upper) = _interval(network, centres, smaller), _interval(network, centres, ball)
-    slack = 1e-9 * (1 + lower.abs() + upper.abs())  # the larger set's own rounding may be rounded the other way
-    if bool((inner_lower < lower - slack).any()) or bool((inner_upper > upper + slack).any()):
-        yield "interval bounds of a smaller set leave those of a larger one"
-
-
-def _not_batched(network: nn.Module, centres: Tensor, ball: Ball) -> Iterator[str]:
-    """A sample's bounds do not depend on its company, but for rounding."""
-    together = torch.stack(_interval(network, centres, ball))
-    alone = torch.cat([torch.stack(_interval(network, centre[None], ball)) for centre in centres], 1)
+def _ill_behaved(network: nn.Module, centres: Tensor, ball: Ball) -> Iterator[str]:
+    """Interval bounds of a smaller set lie within those of a larger one, and a sample's do not depend on its company, but for rounding."""
+    meant = arithmetic_of(network, centres)
+    graph = simplify(capture(network, tuple(centres.shape[1:])), meant)
+    together = _interval(graph, centres, ball, meant)
+    if isinstance(ball, NormBall):
+        (inner_lower, inner_upper), (lower, upper) = _interval(graph, centres, replace(ball, epsilon=ball.epsilon / 2), meant), together
+        slack = 1e-9 * (1 + lower.abs() + upper.abs())  # the larger set's own rounding may be rounded the other way
+        if bool((inner_lower < lower - slack).any()) or bool((inner_upper > upper + slack).any()):
+            yield "interval bounds of a smaller set leave those of a larger one"
+    alone = torch.cat([_interval(graph, centre[None], ball, meant) for centre in centres], 1)
     if not torch.allclose(together, alone, rtol=1e-6, atol=1e-9):
         yield "bounds of a batch differ from those of its samples"

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, ttest_1samp
 
-from neurocert.analysis.statistics import Proportion, clopper_pearson
+from neurocert.analysis.statistics import Proportion, clopper_pearson, mean_interval
 from neurocert.models.errors import InputError
 
 
@@ -77,3 +77,22 @@ def test_proportion_prints_count_share_and_interval() -> None:
     assert str(Proportion(50, 50)) == "50/50 = 100.0 % [92.9, 100.0]"
     assert Proportion(37, 50).value == 0.74
     assert Proportion(37, 50).interval(0.5) == clopper_pearson(37, 50, 0.5)
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [0.1, -0.4, 0.3, 0.25], list(range(30))])
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_the_interval_of_a_mean_is_students(values: list[float], confidence: float) -> None:
+    expected = ttest_1samp(values, 0.0).confidence_interval(confidence)
+    assert mean_interval(values, confidence) == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_the_interval_of_a_mean_covers_as_often_as_it_says() -> None:
+    draws = np.random.default_rng(0).normal(3.0, 2.0, (2000, 3))
+    covered = sum(lower <= 3.0 <= upper for lower, upper in map(mean_interval, draws.tolist()))
+    assert 0.93 < covered / len(draws) < 0.97
+
+
+@pytest.mark.parametrize(("values", "confidence", "message"), [([1.0], 0.95, "got 1 values"), ([1.0, 2.0], 1.0, "confidence is 1.0")])
+def test_a_mean_that_has_no_interval(values: list[float], confidence: float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        mean_interval(values, confidence)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
+
+from neurocert.analysis.statistics import mean_interval
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "page.py"
 
@@ -17,3 +20,24 @@ def test_the_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.page() == module.PAGE.read_text(encoding="utf-8"), "run python benchmarks/page.py"
+
+
+def verdict(differences: list[list[float]], sign: int) -> str:
+    """By the rule on the page, from the differences of each pair."""
+    ends = [sorted(sign * end for end in mean_interval(each)) for each in differences if len(each) >= 3]
+    if any(upper < 0 for _, upper in ends):
+        return "does not hold"
+    return "holds" if len(ends) == len(differences) and all(lower > 0 for lower, _ in ends) else "undecided"
+
+
+def test_the_verdicts_on_the_claims_follow_from_the_measurements() -> None:
+    found = json.loads((SCRIPT.parent / "results" / "claims.json").read_text(encoding="utf-8"))
+    measured: dict[str, dict[int, dict[str, float]]] = {}
+    for row in found["rows"]:
+        measured.setdefault(row["variant"], {})[row["seed"]] = row["measures"]
+    assert len(measured) == 6 and len(found["claims"]) == 10
+    for claim in found["claims"]:
+        name, sign = claim["measure"], 1 if claim["better"] == "more" else -1
+        both = [(measured[pair["first"]], measured[pair["second"]]) for pair in claim["pairs"]]
+        differences = [[first[seed][name] - second[seed][name] for seed in first.keys() & second.keys()] for first, second in both]
+        assert claim["verdict"] == verdict(differences, sign)

@@ -9,6 +9,7 @@ from neurocert.models.checkpoints import load, resolve, shipped
 from neurocert.models.data.digits import Split, digits
 from neurocert.models.data.samples import require_fit
 from neurocert.models.masks import routing
+from neurocert.models.training.loop import train
 from neurocert.models.training.recipe import load_recipe, recipes
 
 VARIANTS = ("ann", "ann-flex", "snn", "snn-bp", "snn-bp-flex", "snn-flex")
@@ -85,3 +86,16 @@ def test_the_six_variants_say_how_their_training_went(name: str) -> None:
 def test_masks_of_every_layer_route_both_ways(name: str) -> None:
     for layer in routing(load(name).network, digits("test").inputs[:100]):
         assert 0.1 < layer.conv_ratio < 0.9
+
+
+def test_a_variant_is_what_its_recipe_gives() -> None:
+    """One of the six, trained again."""
+    name = "digits-vgg6-ann"
+    provenance = train(load_recipe(name))[1].provenance
+    stated = load(name).metadata.provenance
+    assert provenance.recipe == stated.recipe and provenance.data == stated.data
+    for split in ("train", "validation", "test"):
+        again, shipped_one = getattr(provenance.accuracy, split), getattr(stated.accuracy, split)
+        assert again.n == shipped_one.n
+        # Not to the sample: another machine's float32 sums lead to other weights.
+        assert again.correct == pytest.approx(shipped_one.correct, abs=0.015 * again.n)

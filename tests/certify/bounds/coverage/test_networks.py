@@ -55,7 +55,7 @@ class VisionTransformer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.patches, self.token = nn.Conv2d(1, 4, 2, 2), nn.Parameter(torch.zeros(1, 1, 4))
-        self.positions = nn.Parameter(torch.zeros(1, 5, 4))
+        self.positions = nn.Parameter(torch.zeros(1, 3, 4))
         self.norms = nn.ModuleList(nn.LayerNorm(4) for _ in range(3))
         self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
         self.perceptron = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Dropout(), nn.Linear(8, 4))
@@ -166,7 +166,7 @@ CASES: dict[str, Case] = {
             nn.TransformerEncoderLayer(4, 2, 6, batch_first=True), 1, nn.LayerNorm(4), enable_nested_tensor=False
         ),
     ),
-    "vision transformer": ((1, 4, 4), VisionTransformer),
+    "vision transformer": ((1, 2, 4), VisionTransformer),
     "residual network": ((1, 5, 5), Residual),
     "binary masks": _flex(mask="binary"),
     "frozen masks": ((2, 4, 4), _frozen),
@@ -230,7 +230,7 @@ class Cells(nn.Module):
     seed=st.integers(0, 2**16),
     double=st.booleans(),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=7, deadline=None)
 def test_bounds_of_spiking_cells_hold(
     semantics: Spiking, synapse: FactorLeak | EulerLeak, ball: Ball, points: Tensor, seed: int, double: bool
 ) -> None:
@@ -241,7 +241,7 @@ def test_bounds_of_spiking_cells_hold(
 
 
 @given(seed=st.integers(0, 2**16))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_pooled_values_that_tie_with_a_binary_mask(seed: int) -> None:
     """Everything on a grid, and batch norms that change nothing: logits are exactly 0 in places."""
     network = weights(nn.Sequential(PlasticFlex(2, 2, (4, 4), mask="binary"), nn.Conv2d(2, 2, 2)), seed, 1.0)
