@@ -10,7 +10,7 @@ from neurocert.certify.campaign.campaign import Outcome
 from neurocert.certify.problem import Problem
 from neurocert.certify.verifiers.verify import replay, search
 from neurocert.perturbations.attacks import Attack
-from neurocert.perturbations.balls import Ball
+from neurocert.perturbations.balls import Ball, NormBall
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def saturation(problem: Problem, attacks: Sequence[Attack], outcomes: Sequence[O
 
 def whole_range(ball: Ball, elements: int) -> Ball | None:
     """The ball of this norm that holds every input of the range, around each of them; None for an infinite range or another set."""
+    if not isinstance(ball, NormBall) or not math.isfinite(ball.high - ball.low):
+        return None
     span = ball.high - ball.low
     radii = {"linf": span, "l2": span * math.sqrt(elements), "l1": span * elements}
-    radius = radii.get(getattr(ball, "norm", ""), math.inf)
-    return replace(ball, epsilon=radius) if math.isfinite(radius) else None
+    return replace(ball, epsilon=radii[ball.norm])

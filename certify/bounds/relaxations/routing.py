@@ -62,8 +62,12 @@ class PlaneSide:
         if mix is None:
             return self.at_centre
         up, down = mix.clamp(min=0.0), mix.clamp(max=0.0).neg()
-        shares = ((1.0 - up - down, self.at_centre), (up, self.at_upper), (down, self.at_lower))
-        return Plane(*(sum(share * getattr(plane, name) for share, plane in shares) for name in ("on_convolved", "on_pooled", "offset")))
+        stay, centre, upper, lower = 1.0 - up - down, self.at_centre, self.at_upper, self.at_lower
+        return Plane(
+            stay * centre.on_convolved + up * upper.on_convolved + down * lower.on_convolved,
+            stay * centre.on_pooled + up * upper.on_pooled + down * lower.on_pooled,
+            stay * centre.offset + up * upper.offset + down * lower.offset,
+        )
 
     def _best(self, point: Tensor) -> Plane:
         given = self.planes

@@ -127,7 +127,7 @@ def _routing_rounding(layer: UncertainRouting, inputs: Inputs) -> tuple[Rounding
     return (Rounding(logit_roundings(layer.layer), (convolved + pooled) * (1 + LIPSCHITZ[layer.layer.activation] * logits)),)
 
 
-def _own(layer: UncertainRouting) -> dict[str, Tensor | None]:
+def _own(layer: UncertainRouting) -> dict[str, Any]:
     """Threshold, and scale and shift of the logits' batch norm, None where there is none."""
     own = dict(layer.layer.named_parameters())
     return {"threshold": own["threshold"], "norm.weight": own.get("norm.weight"), "norm.bias": own.get("norm.bias")}
