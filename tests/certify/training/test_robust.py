@@ -40,8 +40,8 @@ def recipe(robust: dict[str, Any] | None = None, semantics: dict[str, Any] | Non
     )
 
 
-def certified(network: Classifier, samples: Samples, method: str = "interval") -> int:
-    certificates = verify(network, samples.inputs, samples.labels, LinfBall(EPSILON), method, attack=None)
+def certified(network: Classifier, samples: Samples, method: str = "interval", epsilon: float = EPSILON) -> int:
+    certificates = verify(network, samples.inputs, samples.labels, LinfBall(epsilon), method, attack=None)
     return sum(certificate.verdict is Verdict.CERTIFIED for certificate in certificates)
 
 
@@ -56,6 +56,16 @@ def test_certifies_far_more_than_plain_training(semantics: dict[str, Any] | None
     best = epochs[metadata.provenance.best_epoch - 1]
     assert best.counts == "certified" and best.validation.correct == max(epoch.validation.correct for epoch in epochs)
     assert certified(robust, validation) >= best.validation.correct - 1  # counted in float32 there, and step by step through time
+
+
+def test_linear_bounds_certify_what_was_trained_through_them() -> None:
+    """At a radius where intervals lose: more than where intervals alone were trained, and by linear bounds only."""
+    settings, validation = ROBUST | {"epsilon": 0.06, "stretch": 1.0}, digits("validation").take(range(150))
+    intervals, _ = train(recipe(settings, seed=3))
+    linear, _ = train(recipe(settings | {"linear": {"start": 1.0, "end": 1.0}}, seed=3))
+    before, after = (certified(network, validation, "linear", 0.06) for network in (intervals, linear))
+    assert after >= before > 0.7 * len(validation)
+    assert certified(linear, validation, "interval", 0.06) < 0.1 * len(validation)
 
 
 def test_same_recipe_same_bytes() -> None:
