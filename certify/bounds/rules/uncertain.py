@@ -97,7 +97,8 @@ def _masks(layer: UncertainRouting, inputs: Inputs) -> AnyMask:
     given: dict[str, Any] = dict(zip(layer.names, _shared(inputs[2:]), strict=True))
     ends = {name: _ends(given[name]) if name in given else (value,) for name, value in _own(layer).items()}
     masks = [mask_of(layer.layer, *corner) for corner in product(*ends.values())]
-    centre = mask_of(layer.layer, *(both[0] if both[0] is None else (both[0] + both[-1]) / 2 for both in ends.values()))
+    middle: Any = (both[0] if both[0] is None else (both[0] + both[-1]) / 2 for both in ends.values())
+    centre = mask_of(layer.layer, *middle)
     return AnyMask(centre.scale, centre.shift, centre, tuple(masks))
 
 
@@ -121,7 +122,7 @@ def _routing_linear(
 def _routing_rounding(layer: UncertainRouting, inputs: Inputs) -> tuple[Rounding, ...]:
     convolved, pooled = (bounds.magnitude for bounds in inputs[:2])
     given = dict(zip(layer.names, (bounds.magnitude for bounds in _shared(inputs[2:])), strict=True))
-    sizes = [given.get(name, value if value is None else value.abs()) for name, value in _own(layer).items()]
+    sizes: Any = [given.get(name, value if value is None else value.abs()) for name, value in _own(layer).items()]
     scale, _, terms = logits_of(layer.layer, *sizes)
     logits = scale.abs() * pooled + terms
     return (Rounding(logit_roundings(layer.layer), (convolved + pooled) * (1 + LIPSCHITZ[layer.layer.activation] * logits)),)
