@@ -36,7 +36,8 @@ HOW_VARIANTS = """Percent of test images that are decided rightly, with 95 % Clo
 split, and so certified by intervals; under each attack, and where all of them fail ("worst"), on the first images as they come;
 certified by linear and optimised bounds of as many of these as were done in half a minute of processor time (misclassified and
 broken images count as not certified, and take none). Mean margin: of the images that the method certifies, interval / linear /
-optimised. CPU s: for one image, likewise. Training: CPU minutes on one thread, validation included, where it was done for this."""
+optimised. CPU s: for one image, likewise. Training: CPU minutes on one thread, validation included, where it was done for this.
+What is empty has not been measured yet."""
 
 
 def page() -> str:
@@ -70,15 +71,17 @@ def _variants() -> Iterator[str]:
     found = _read("variants")
     yield "## The six variants\n"
     yield f"`benchmarks/variants.py`, {_machine(found['machine'])}.\n\n{HOW_VARIANTS}\n"
-    for source, n in found["samples"].items():
-        if source in found:
-            yield f"### {source}, attacks on the first {n} test images\n"
-            yield from _variants_of(found[source], found["epsilons"], n)
-            yield ""
+    tables = {source: found[source] for source in found["samples"] if source in found}
+    keys = (key for rows in tables.values() for row in rows.values() for key in row if key.startswith("attack "))
+    names = list(dict.fromkeys(key.removeprefix("attack ") for key in keys))
+    for source, rows in tables.items():
+        n = found["samples"][source]
+        yield f"### {source}, attacks on the first {n} test images\n"
+        yield from _variants_of(rows, found["epsilons"], names, n)
+        yield ""
 
 
-def _variants_of(rows: dict[str, Any], epsilons: list[float], n: int) -> Iterator[str]:
-    names = list(dict.fromkeys(key.removeprefix("attack ") for row in rows.values() for key in row if key.startswith("attack ")))
+def _variants_of(rows: dict[str, Any], epsilons: list[float], names: list[str], n: int) -> Iterator[str]:
     heads = ["network", "epsilon", "clean", "balanced", "training", *names, "worst", *BOUNDS, "mean margin", "CPU s"]
     yield f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}"
     for name, row in rows.items():
@@ -98,7 +101,7 @@ def _attacked(row: dict[str, Any], epsilon: str, names: list[str], n: int) -> li
     """What stands under each attack, and under all of them once all are known."""
     wrong = [set(row[f"attack {name}"]["wrong"][epsilon].split()) if f"attack {name}" in row else None for name in names]
     known = [samples for samples in wrong if samples is not None]
-    everything = set().union(*known) if len(known) == len(wrong) else None
+    everything = set().union(*known) if known and len(known) == len(wrong) else None
     return ["" if samples is None else _short(n - len(samples), n) for samples in (*wrong, everything)]
 
 

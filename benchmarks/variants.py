@@ -3,7 +3,7 @@
     python benchmarks/variants.py [--train | --train-only] [--data FOLDER] [--checkpoints FOLDER] [NAME ...]
 
 Each NAME is a recipe; by default all of ``TABLES``, those on MNIST where ``--data`` gives its folder. ``--train`` follows the
-recipes whose checkpoint is neither shipped nor in ``--checkpoints``; what has no checkpoint then is skipped. Every piece is
+recipes whose checkpoint is neither shipped nor in ``--checkpoints``; what has no checkpoint is left out. Every piece is
 written to results/variants.json as soon as it is known and is not measured again while its checkpoint stays the same, so a run
 that was ended goes on where it was.
 """
@@ -46,6 +46,8 @@ VARIANTS = ("ann", "ann-flex", "snn", "snn-flex", "snn-bp", "snn-bp-flex")
 BOUNDS = ("linear", "optimised")
 EPSILONS = (0.002, 0.02, 0.1)
 """In the maximum norm: what spiking networks stand without, what the digits are trained for, what MNIST is trained for."""
+STAGES = (("clean", "interval"), ("attack",), ("linear", "optimised"))
+"""Kinds of pieces; bounds follow attacks, for what is broken is not bounded."""
 BATCH, SEED = 8, 0
 
 
@@ -79,21 +81,18 @@ TABLES = {
 
 
 def main() -> None:
-    """Trains what is wanted, then measures each network in turn."""
+    """Trains what is wanted, then measures: what is cheap of all networks first."""
     options = _options()
     torch.set_num_threads(1)
-    for source, table in TABLES.items():
-        data = BUILT_IN if source == BUILT_IN else options.data
-        for name in table.names:
-            if data is None or (options.names and name not in options.names):
-                continue
-            if (options.train or options.train_only) and _path(name, options.checkpoints) is None:
-                _train(name, data, options.checkpoints)
-            path = _path(name, options.checkpoints)
-            if path is None:
-                _say(f"{name}: skipped, its checkpoint is not there (--train makes it)")
-            elif not options.train_only:
-                _measure(source, table, checkpoints.load(path), load_samples(data, "test"), _minutes(path))
+    sources = {BUILT_IN: BUILT_IN} | ({"mnist": options.data} if options.data else {})
+    wanted = [(source, name) for source in sources for name in TABLES[source].names if name in options.names or not options.names]
+    for source, name in wanted if options.train or options.train_only else []:
+        if _path(name, options.checkpoints) is None:
+            _train(name, sources[source], options.checkpoints)
+    for kinds in () if options.train_only else STAGES:
+        for source, name in wanted:
+            if path := _path(name, options.checkpoints):
+                _measure(source, kinds, checkpoints.load(path), load_samples(sources[source], "test"), _minutes(path))
 
 
 def _train(name: str, data: str, folder: Path) -> None:
@@ -122,17 +121,18 @@ def _minutes(path: Path) -> float | None:
     return json.loads(beside.read_text())["cpu_minutes"] if beside.exists() else None
 
 
-def _measure(source: str, table: Table, checkpoint: Checkpoint, test: Samples, minutes: float | None) -> None:
-    """Measures what is not known of this very checkpoint, and writes after each piece."""
-    name = checkpoint.metadata.provenance.recipe.name
+def _measure(source: str, kinds: tuple[str, ...], checkpoint: Checkpoint, test: Samples, minutes: float | None) -> None:
+    """Measures what is not known of this very checkpoint, of the kinds that are asked for, and writes after each piece."""
+    name, table = checkpoint.metadata.provenance.recipe.name, TABLES[source]
     for key, piece in _pieces(table, checkpoint.network, test.take(range(table.samples)), test):
         known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        row = known.setdefault(source, {}).setdefault(name, {})
+        rows = known.setdefault(source, {})
+        row = rows.get(name, {})
         if row.get("checkpoint_sha256") != checkpoint.sha256:
             row = {"checkpoint_sha256": checkpoint.sha256, "training_cpu_minutes": minutes, **_setting(checkpoint)}
-        if key not in row:
+        if key.split()[0] in kinds and key not in row:
             row[key] = piece(row)
-            known[source][name] = row
+            known[source] = {other: (rows | {name: row})[other] for other in table.names if other in {*rows, name}}
             known["machine"], known["epsilons"] = surroundings(), EPSILONS
             known["samples"] = {source: table.samples for source, table in TABLES.items()}
             RESULTS.write_text(json.dumps(known, indent=1) + "\n")
