@@ -198,6 +198,8 @@ class Backward:
             found = rule.local(node.layer, seen, shapes) if seen is not None and rule.local is not None else None
             for source, shape in zip(node.inputs, shapes, strict=True):
                 reached = None if found is None else found[1].within(shape)
+                if reached is not None and reached.empty:
+                    continue
                 windows[source] = _hull([windows[source], reached]) if source in windows else reached
         sizes += [parameter.centre.numel() for parameter in self.graph.parameters]
         return [*sizes, _numel(self.graph.input_shape, windows.get(self.graph.input))]
@@ -261,6 +263,8 @@ def _on(window: Window | None, part: Part, shape: torch.Size) -> Tensor:
 
 def _add(pending: dict[Value, Part], source: Value, shape: torch.Size, seen: Window | None, a: Tensor) -> None:
     """Adds coefficients; those on padding are dropped, since it is 0."""
+    if seen is not None and seen.within(shape).empty:
+        return
     part: Part = (None, a) if seen is None else (seen.within(shape), seen.within(shape).take(a, seen))
     if source in pending:
         hull = _hull([pending[source][0], part[0]])

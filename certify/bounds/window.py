@@ -29,8 +29,16 @@ class Window:
         return shape[0] * (self.bottom - self.top) * (self.right - self.left)
 
     def within(self, shape: torch.Size) -> Window:
-        """The part that is not padding."""
-        return Window(max(self.top, 0), min(self.bottom, shape[1]), max(self.left, 0), min(self.right, shape[2]))
+        """The part that is not padding; see ``empty``."""
+        return self.met(whole(shape))
+
+    def met(self, other: Window) -> Window:
+        """What the two have in common; see ``empty``."""
+        return Window(max(self.top, other.top), min(self.bottom, other.bottom), max(self.left, other.left), min(self.right, other.right))
+
+    @property
+    def empty(self) -> bool:
+        return self.top >= self.bottom or self.left >= self.right
 
     def joined(self, other: Window) -> Window:
         """The smallest window around both."""
@@ -38,6 +46,8 @@ class Window:
 
     def take(self, x: Tensor, inside: Window) -> Tensor:
         """The values (..., H', W') of this window, of which ``x`` holds those of the window ``inside``; 0 elsewhere."""
+        if self.met(inside).empty:
+            return x.new_zeros(*x.shape[:-2], *self.size)
         sides = (self.left - inside.left, inside.right - self.right, self.top - inside.top, inside.bottom - self.bottom)
         return x if not any(sides) else functional.pad(x, [-side for side in sides])
 

@@ -61,6 +61,9 @@ NETWORKS = {
         nn.Conv2d(4, 3, 2),
         nn.ReLU(),
     ),
+    "more padding than kernel": lambda: nn.Sequential(
+        nn.Conv2d(2, 3, 1, 1, 2), nn.ReLU(), nn.Conv2d(3, 3, 3, 1, 3), nn.ReLU(), nn.Conv2d(3, 2, 3)
+    ),
     "two paths": Residual,
     "pooling": lambda: nn.Sequential(
         nn.Conv2d(2, 3, 3, padding=1), nn.MaxPool2d(2), nn.Conv2d(3, 3, 3, padding=1), nn.MaxPool2d(2, 2, 1), nn.Conv2d(3, 2, 2), nn.ReLU()
