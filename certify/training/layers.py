@@ -49,6 +49,11 @@ def relu_bounds(layer: nn.ReLU, inputs: Inputs) -> tuple[Box, ...]:
     return ((inputs[0].lower.relu(), inputs[0].upper.relu()),)
 
 
+def clip_bounds(layer: nn.Hardtanh, inputs: Inputs) -> tuple[Box, ...]:
+    """Increasing, so ends map to ends."""
+    return (tuple(end.clamp(layer.min_val, layer.max_val) for end in (inputs[0].lower, inputs[0].upper)),)  # type: ignore[return-value]
+
+
 def fire_bounds(layer: Fire, inputs: Inputs) -> tuple[Box, ...]:
     """Bounds of (carried potential, spikes), every case distinction a spike, through whose surrogate gradients flow.
 
@@ -88,6 +93,7 @@ def step_jump(layer: Step, coefficients: Coefficients) -> Tensor:
 
 SWITCHES = {
     nn.ReLU: Switch(lambda layer: 0.0, relu_bounds),
+    nn.Hardtanh: Switch(lambda layer: layer.min_val, clip_bounds),
     Fire: Switch(lambda layer: layer.threshold, fire_bounds, fire_jump),
     Step: Switch(lambda layer: layer.threshold, step_bounds, step_jump),
 }

@@ -125,7 +125,7 @@ def looseness(found: LiveBounds) -> Tensor:
     Source: Shi et al. 2021, Eq. 5.
     """
     width = found.input.radius.mean()
-    return torch.stack([_lack(width, neurons.radius.mean()) for neurons in found.neurons]).mean()
+    return _mean([_lack(width, neurons.radius.mean()) for neurons in found.neurons])
 
 
 def imbalance(found: LiveBounds) -> Tensor:
@@ -134,7 +134,12 @@ def imbalance(found: LiveBounds) -> Tensor:
 
     Source: Shi et al. 2021, Eq. 6.
     """
-    return torch.stack([_imbalance(neurons.centre) for neurons in found.neurons]).mean()
+    return _mean([_imbalance(neurons.centre) for neurons in found.neurons])
+
+
+def _mean(of_layers: list[Tensor]) -> Tensor:
+    """0 in a network that switches nothing on and off."""
+    return torch.stack(of_layers).mean() if of_layers else torch.zeros(())
 
 
 def _imbalance(centre: Tensor) -> Tensor:
