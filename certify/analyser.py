@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from neurocert.analysis.attack_curves import attack_curves
 from neurocert.analysis.hessian import FlatLoss, Hessian
 from neurocert.analysis.loss_landscape import along, landscape, random_direction
 from neurocert.analysis.routing import routing
 from neurocert.analysis.spectrum import Krylov, random_runs, trace
 from neurocert.analysis.spiking import record
+from neurocert.certify.config import RunConfig
 from neurocert.certify.errors import ConfigError
 from neurocert.certify.reports import parts
 from neurocert.certify.reports.analysis import build
 from neurocert.certify.reports.analysis.config import LEAST_SAMPLES, AnalysisConfig
 from neurocert.certify.reports.analysis.schema import Absent, Analysis, Attacks, Landscapes, Masks, Spectrum, Spikes, Training
 from neurocert.certify.reports.build import describe_environment, describe_network, noun
-from neurocert.certify.runner import chosen_indices
+from neurocert.certify.runner import run
+from neurocert.certify.selection import select
 from neurocert.models.checkpoints import Checkpoint, load
-from neurocert.models.data.samples import Samples, require_fit
-from neurocert.models.data.source import load_samples
+from neurocert.models.data.samples import Samples
 from neurocert.models.errors import InputError
 from neurocert.models.networks.classifier import Classifier
-from neurocert.perturbations.attacks import Attack, attack
+from neurocert.perturbations.attacks import attack
 from neurocert.perturbations.attacks.gradient import margins
-from neurocert.perturbations.balls import ball
 
 Progress = Callable[[str, int, int], None]
 LANCZOS_STEPS, LANCZOS_RUNS, TRACE_PROBES = 40, 4, 32
@@ -46,24 +45,23 @@ def analyse(config: AnalysisConfig, progress: Progress = lambda text, done, step
         InputError: a file, value or option that cannot be used; nothing has been computed then.
     """
     begun = time.perf_counter()
-    attacks = tuple(map(attack, config.attacks))
+    for name in config.attacks:
+        attack(name)
     checkpoint = load(config.checkpoint)
-    data = load_samples(config.data)
-    require_fit(data, checkpoint.network.inputs, len(checkpoint.network.classes))
-    indices = chosen_indices(config.samples, data)
-    if len(indices) < LEAST_SAMPLES:
-        raise ConfigError(f"samples: {data.name} has {len(indices)}, expected at least {LEAST_SAMPLES}")
-    subject = _Subject(config, checkpoint, data.take(indices), copy.deepcopy(checkpoint.network).double(), progress)
+    chosen = select(checkpoint.network, config.data, config.samples)
+    if (count := len(chosen.indices)) < LEAST_SAMPLES:
+        raise ConfigError(f"samples: {chosen.data.name} has {count}, expected at least {LEAST_SAMPLES}")
+    subject = _Subject(config, checkpoint, chosen.samples, copy.deepcopy(checkpoint.network).double(), progress)
     curved = config.wants("hessian") or "landscape-eigenvectors" in config.figures
     curvature = _curvature(subject) if curved else Absent(absent="not asked for")
     training = build.training_section(checkpoint.metadata.history)
     return Analysis(
         network=describe_network(checkpoint),
-        data=parts.Data(name=config.data, noun=noun(config.data), sha256=data.sha256, size=len(data)),
-        samples=tuple(indices),
-        clean=parts.Share.of(_correct(subject), len(indices)),
+        data=parts.Data(name=config.data, noun=noun(config.data), sha256=chosen.data.sha256, size=len(chosen.data)),
+        samples=tuple(chosen.indices),
+        clean=parts.Share.of(_correct(subject), count),
         training=training if config.wants("training") else None,
-        attacks=_attacks(subject, attacks) if config.wants("attacks") else None,
+        attacks=_attacks(subject, chosen.indices) if config.wants("attacks") else None,
         landscape=_landscapes(subject, curvature) if config.wants("landscape") else None,
         hessian=_spectrum(subject, curvature) if config.wants("hessian") else None,
         routing=_masks(subject, training) if config.wants("routing") else None,
@@ -104,12 +102,22 @@ def _correct(subject: _Subject) -> int:
         return int((margins(subject.network(subject.samples.inputs), subject.samples.labels) > 0).sum())
 
 
-def _attacks(subject: _Subject, attacks: tuple[Attack, ...]) -> Attacks:
-    config, space, samples = subject.config, subject.network.inputs, subject.samples
-    balls = [ball(config.norm, epsilon).clipped_to(space.low, space.high) for epsilon in config.epsilons]
-    with torch.random.fork_rng():
-        curves = attack_curves(subject.network, samples.inputs, samples.labels, attacks, balls, config.seed, subject.progress)
-    return build.attack_section(config.norm, curves, attacks)
+def _attacks(subject: _Subject, indices: Sequence[int]) -> Attacks:
+    """A run of attacks alone, as ``certify attack`` makes it."""
+    asked = subject.config
+    config = RunConfig(
+        checkpoint=asked.checkpoint,
+        data=asked.data,
+        epsilons=asked.epsilons,
+        norm=asked.norm,
+        methods=(),
+        attacks=asked.attacks,
+        samples=tuple(indices),
+        seed=asked.seed,
+        saturation=True,
+    )
+    found = run(config, subject.progress)
+    return Attacks(norm=asked.norm, epsilons=asked.epsilons, attacks=found.attacks, curves=found.curves, masking=found.masking)
 
 
 def _curvature(subject: _Subject) -> _Curvature | Absent:

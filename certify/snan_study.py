@@ -21,12 +21,11 @@ from neurocert.certify.reports import parts
 from neurocert.certify.reports.build import describe_environment, noun
 from neurocert.certify.reports.snan import schema
 from neurocert.certify.reports.snan.config import StudyConfig
-from neurocert.certify.runner import chosen_indices
+from neurocert.certify.selection import select
 from neurocert.certify.training import hybrid as training
 from neurocert.certify.verifiers.binarised import Norm, enumerate_undecided, invariance
 from neurocert.certify.verifiers.flips import Smoothing, smooth
-from neurocert.models.data.samples import Samples, require_fit
-from neurocert.models.data.source import load_samples
+from neurocert.models.data.samples import Samples
 from neurocert.models.networks.classifier import Classifier
 from neurocert.models.snan.hybrid import Hybrid
 from neurocert.models.snan.hybrid_files import HybridCheckpoint, load
@@ -65,12 +64,11 @@ def study(config: StudyConfig, progress: Progress = lambda text, done, steps: No
         InputError: a file, value or option that cannot be used; nothing has been computed then.
     """
     begun = time.perf_counter()
-    checkpoint, data = load(config.checkpoint), load_samples(config.data)
+    checkpoint = load(config.checkpoint)
     box, recipe = require_possible(checkpoint.hybrid.preprocessor.network), _few_recipe(config)
-    require_fit(data, checkpoint.classifier.inputs, len(checkpoint.classifier.classes))
-    indices = chosen_indices(config.samples, data)
-    samples = data.take(indices)
-    subject = _Subject(checkpoint, samples, indices, checkpoint.hybrid.preprocessor.binarise(samples.inputs))
+    chosen = select(checkpoint.classifier, config.data, config.samples)
+    samples = chosen.samples
+    subject = _Subject(checkpoint, samples, chosen.indices, checkpoint.hybrid.preprocessor.binarise(samples.inputs))
     steps = len(config.noise) + 3
     seen = []
     for done, level in enumerate(config.noise):
@@ -87,8 +85,8 @@ def study(config: StudyConfig, progress: Progress = lambda text, done, steps: No
         network=_network(config, checkpoint),
         spiking=checkpoint.hybrid.spiking,
         shown=checkpoint.metadata.snan.classes,
-        data=parts.Data(name=config.data, noun=noun(config.data), sha256=data.sha256, size=len(data)),
-        samples=tuple(indices),
+        data=parts.Data(name=config.data, noun=noun(config.data), sha256=chosen.data.sha256, size=len(chosen.data)),
+        samples=tuple(chosen.indices),
         clean=_share(right),
         radii=tuple(schema.Radii(norm=norm, values=tuple(values.tolist())) for norm, values in radii.items()),
         outcomes=outcomes,

@@ -17,7 +17,7 @@ ROOMS = ("models", "perturbations", "analysis", "certify")
 FLOORS = (  # certify's files and folders from the bottom up
     {"errors", "config"},
     {"bounds"},
-    {"problem", "certificate"},
+    {"problem", "certificate", "selection"},
     {"verifiers", "backends", "training"},
     {"sensitivity"},
     {"campaign"},

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rich import box
-from rich.table import Table
-
 from neurocert.certify.analyser import analyse
 from neurocert.certify.cli.certifying import command_line
-from neurocert.certify.cli.console import Step, answer, progress, remark, write
+from neurocert.certify.cli.console import answer, grid, named, progress, remark, write
 from neurocert.certify.config import parse_names, parse_numbers, parse_samples
 from neurocert.certify.reports.analysis.comparison import overview
 from neurocert.certify.reports.analysis.config import ALL_FIGURES, EPSILONS, AnalysisConfig
-from neurocert.certify.reports.analysis.page import STEM, write_analyses
-from neurocert.certify.reports.analysis.schema import Analysis, to_json
-from neurocert.certify.reports.write import report_files
+from neurocert.certify.reports.analysis.page import write_analyses
+from neurocert.certify.reports.analysis.schema import STEM, to_json
+from neurocert.certify.reports.documents import report_files
 
 
 def configurations(
@@ -52,26 +49,11 @@ def analyse_all(configs: Sequence[AnalysisConfig], out: str, *, as_json: bool) -
     """Analyses each checkpoint, writes the page, and prints its numbers."""
     report_files(out, STEM)
     with progress() as step:
-        analyses = tuple(analyse(config, _named(step, config.checkpoint)) for config in configs)
+        analyses = tuple(analyse(config, named(step, config.checkpoint)) for config in configs)
     files = write_analyses(out, analyses)
     if as_json:
         write(to_json(analyses))
     else:
-        answer(_table(analyses), "")
+        found = overview(analyses)
+        answer(grid([found.head, *found.rows]), "")
     (remark if as_json else answer)(f"Analysis: {files.html} and {files.json}")
-
-
-def _named(step: Step, checkpoint: str) -> Step:
-    return lambda text, done, steps: step(f"{checkpoint}: {text}", done, steps)
-
-
-def _table(analyses: Sequence[Analysis]) -> Table:
-    """The overview, turned: one column for each network."""
-    found = overview(analyses)
-    head, *columns = (found.head, *found.rows)
-    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in (head, *columns):
-        grid.add_column(column[0], overflow="fold")
-    for cells in zip(head[1:], *(column[1:] for column in columns), strict=True):
-        grid.add_row(*cells)
-    return grid

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from neurocert.certify.cli.console import Step, answer, progress, remark, write
+from neurocert.certify.cli.console import answer, named, progress, remark, write
 from neurocert.certify.config import Requirement, RunConfig, WeightTolerance, parse_names, parse_numbers, parse_requirement, parse_samples
 from neurocert.certify.reports.attack_table import attack_table
-from neurocert.certify.reports.schema import Report, to_json
+from neurocert.certify.reports.documents import report_files
+from neurocert.certify.reports.html import write_reports
+from neurocert.certify.reports.schema import STEM, Report, to_json
 from neurocert.certify.reports.table import table
 from neurocert.certify.reports.words import claim, headline
-from neurocert.certify.reports.write import report_files, write_reports
 from neurocert.certify.runner import run
 
 DEMONSTRATED = ("digits-flex-ann", "digits-flex-snn")
@@ -73,9 +74,9 @@ def certify_all(configs: Sequence[RunConfig], out: str | None, *, as_json: bool 
         is unknown.
     """
     if out is not None:
-        report_files(out)
+        report_files(out, STEM)
     with progress() as step:
-        reports = tuple(run(config, _named(step, config.checkpoint, len(configs))) for config in configs)
+        reports = tuple(run(config, step if len(configs) == 1 else named(step, config.checkpoint)) for config in configs)
     _show(reports, as_json=as_json)
     if out is not None:
         files = write_reports(out, reports)
@@ -93,10 +94,6 @@ def _show(reports: Sequence[Report], *, as_json: bool) -> None:
     for report in reports:
         shown = table(report) if report.methods else attack_table(report)
         answer(shown, "", claim(report, headline(report)), "", *(f"Masked gradients? {sign}." for sign in report.masking))
-
-
-def _named(step: Step, checkpoint: str, count: int) -> Step:
-    return step if count == 1 else lambda text, done, steps: step(f"{checkpoint}: {text}", done, steps)
 
 
 def failed(requirements: Sequence[Requirement], report: Report) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,6 +41,25 @@ def progress() -> Iterator[Step]:
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda text, done, steps: bar.update(task, description=printable(text), completed=done, total=steps)
+
+
+def named(step: Step, name: str) -> Step:
+    """The same, saying of which of several networks."""
+    return lambda text, done, steps: step(f"{name}: {text}", done, steps)
+
+
+def grid(rows: Iterable[Sequence[str]]) -> Any:
+    """A table; the first row is the head."""
+    from rich import box
+    from rich.table import Table
+
+    head, *body = rows
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for row in body:
+        table.add_row(*row)
+    return table
 
 
 def _print(stream: Any, parts: tuple[Any, ...]) -> None:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rich import box
-from rich.table import Table
-
 from neurocert.certify.cli.certifying import command_line
-from neurocert.certify.cli.console import Step, answer, progress, remark, write
+from neurocert.certify.cli.console import answer, grid, named, progress, remark, write
 from neurocert.certify.config import parse_names, parse_numbers, parse_samples
 from neurocert.certify.errors import ConfigError
+from neurocert.certify.reports.documents import report_files
 from neurocert.certify.reports.snan.config import StudyConfig
-from neurocert.certify.reports.snan.page import STEM, overview, write_studies
-from neurocert.certify.reports.snan.schema import to_json
-from neurocert.certify.reports.write import report_files
+from neurocert.certify.reports.snan.page import overview, write_studies
+from neurocert.certify.reports.snan.schema import STEM, to_json
 from neurocert.certify.snan_study import study
 
 
@@ -64,12 +61,12 @@ def study_all(configs: Sequence[StudyConfig], out: str, *, as_json: bool) -> Non
     """Studies each hybrid, writes the page, and prints its numbers."""
     report_files(out, STEM)
     with progress() as step:
-        studies = tuple(study(config, _named(step, config.checkpoint)) for config in configs)
+        studies = tuple(study(config, named(step, config.checkpoint)) for config in configs)
     files = write_studies(out, studies)
     if as_json:
         write(to_json(studies))
     else:
-        answer(_table(overview(studies)), "")
+        answer(grid(overview(studies)), "")
     (remark if as_json else answer)(f"Study: {files.html} and {files.json}")
 
 
@@ -78,17 +75,3 @@ def _whole(word: str) -> int:
         return int(word)
     except ValueError as error:
         raise ConfigError(f"few shots: got {word!r}, expected a whole number") from error
-
-
-def _named(step: Step, name: str) -> Step:
-    return lambda text, done, steps: step(f"{name}: {text}", done, steps)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> Table:
-    """The first row is the head."""
-    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in rows[0]:
-        grid.add_column(name, overflow="fold")
-    for row in rows[1:]:
-        grid.add_row(*row)
-    return grid

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from plotly.offline import get_plotlyjs
 
 from neurocert.certify.reports.cases import Case, worst_cases
+from neurocert.certify.reports.documents import ReportFiles, template, write_files
 from neurocert.certify.reports.figures import COLOURS, Figure, attack_curves, margins, sandwich
 from neurocert.certify.reports.parts import VERDICTS, Outcome, Sample, Share, Summary
-from neurocert.certify.reports.schema import Report
+from neurocert.certify.reports.schema import STEM, Report, to_json
 from neurocert.certify.reports.words import claim, headline
 
 
@@ -40,12 +40,26 @@ class Section:
 
 def render(reports: Sequence[Report]) -> str:
     """One page for all reports. Every text of a report is escaped."""
-    return _page().render(
+    return template(STEM).render(
         sections=[_section(report) for report in reports],
         plotly=get_plotlyjs(),
         verdicts=VERDICTS,
         colours=COLOURS,
     )
+
+
+def write_reports(directory: str | Path, reports: Sequence[Report]) -> ReportFiles:
+    """Writes ``report.html`` and ``report.json`` into ``directory``, which is created; older ones are replaced.
+
+    Both are complete before either is written.
+
+    Args:
+        reports: at least one.
+
+    Raises:
+        InputError: see ``write_files``.
+    """
+    return write_files(directory, STEM, render(reports), to_json(reports))
 
 
 def _section(report: Report) -> Section:
@@ -63,10 +77,3 @@ def _section(report: Report) -> Section:
         rows=tuple(zip(report.samples, zip(*columns, strict=True), strict=True)),
         misclassified=Share.of(n - report.clean.count, n),
     )
-
-
-@cache
-def _page() -> Template:
-    loader = PackageLoader("neurocert.certify.reports")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("report.html.j2")

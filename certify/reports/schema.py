@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from neurocert.certify.reports.curves import Curve, Saturation, accuracy_curves, agree, signs_of_masking
+from neurocert.certify.reports.documents import SCHEMA_VERSION, parse
 from neurocert.certify.reports.parts import (
     Arithmetic,
     Attack,
@@ -34,10 +35,9 @@ from neurocert.certify.reports.parts import (
     summarise,
     verdict_of,
 )
-from neurocert.models.errors import InputError
-from neurocert.models.schema import Strict, explain
+from neurocert.models.schema import Strict
 
-SCHEMA_VERSION = 1
+STEM = "report"
 
 
 class Report(Strict):
@@ -139,10 +139,6 @@ class Document(Strict):
     reports: Annotated[tuple[Report, ...], Field(min_length=1)]
 
 
-class _Version(BaseModel):
-    schema_version: int
-
-
 def to_json(reports: Sequence[Report]) -> str:
     """One JSON document, without NaN or infinity, that ``from_json`` reads back as equal values."""
     return Document(schema_version=SCHEMA_VERSION, reports=tuple(reports)).model_dump_json()
@@ -154,13 +150,7 @@ def from_json(text: str | bytes) -> tuple[Report, ...]:
     Raises:
         InputError: not JSON, of another schema version, or a report that does not agree with itself.
     """
-    try:
-        version = _Version.model_validate_json(text, strict=True).schema_version
-        if version != SCHEMA_VERSION:
-            raise InputError(f"report: schema_version is {version}, expected {SCHEMA_VERSION}", "read it with the neurocert that wrote it")
-        return Document.model_validate_json(text).reports
-    except ValidationError as error:
-        raise InputError(f"report: {explain(error)}", "expected a report.json as this package writes it") from error
+    return parse(Document, text, STEM).reports
 
 
 def _require_verdict(sample: Sample, outcome: Outcome) -> None:

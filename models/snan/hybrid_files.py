@@ -97,18 +97,22 @@ def save(
     write_atomically(Path(path), data)
 
 
-def load(path: str | Path) -> HybridCheckpoint:
+def load(name_or_path: str | Path) -> HybridCheckpoint:
     """Reads a hybrid, checking everything before it is handed out.
+
+    Args:
+        name_or_path: see ``checkpoints.resolve``.
 
     Raises:
         CheckpointError: the first thing that is wrong with the file.
     """
+    path = checkpoints.resolve(name_or_path)
     try:
-        data = read_file(Path(path), MAX_BYTES)
+        data = read_file(path, MAX_BYTES)
         hybrid, classifier, metadata = _decode(data)
     except InputError as error:
         raise CheckpointError(f"{path}: {printable(error.message)}", error.hint) from error
-    return HybridCheckpoint(hybrid, classifier, metadata, hashlib.sha256(data).hexdigest(), Path(path))
+    return HybridCheckpoint(hybrid, classifier, metadata, hashlib.sha256(data).hexdigest(), path)
 
 
 def _decode(data: bytes) -> tuple[Hybrid, Classifier, Metadata]:

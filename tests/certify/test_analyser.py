@@ -35,7 +35,7 @@ def test_every_section_of_a_spiking_flex_network(snn: Analysis) -> None:
     loss = float(functional.cross_entropy(logits.double(), data.labels))
     assert isinstance(snn.attacks, Attacks) and isinstance(snn.landscape, Landscapes) and isinstance(snn.hessian, Spectrum)
     assert isinstance(snn.routing, Masks) and isinstance(snn.spiking, Spikes)
-    assert snn.clean.count == snn.attacks.curves[0].correct[0].count == int((logits.argmax(1) == data.labels).sum())
+    assert snn.clean.count == snn.attacks.curves[0].unbroken[0].count == int((logits.argmax(1) == data.labels).sum())
     assert snn.landscape.random.centre == pytest.approx(loss, rel=1e-5)
     assert snn.hessian.loss == pytest.approx(loss, rel=1e-5)
     assert snn.hessian.derivative == "surrogate (sech-squared)"

@@ -17,7 +17,7 @@ from neurocert.certify.config import RunConfig, WeightTolerance
 from neurocert.certify.errors import CheckpointError, ConfigError, DataError, InputError, SandwichBreach
 from neurocert.certify.reports.schema import from_json, to_json
 from neurocert.certify.reports.weights import unpack
-from neurocert.certify.runner import chosen_indices
+from neurocert.certify.selection import chosen_indices
 from neurocert.certify.verifiers import margins
 from neurocert.models.data.digits import digits
 from neurocert.perturbations.attacks import AttackResult

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from neurocert.analysis.attack_curves import AttackCurve
 from neurocert.analysis.correlation import pearson
 from neurocert.analysis.hessian import Hessian
 from neurocert.analysis.loss_landscape import Landscape
@@ -18,9 +17,7 @@ from neurocert.analysis.spectrum import Eigenvalue, Estimate, Krylov, density, l
 from neurocert.analysis.spiking import Activity
 from neurocert.certify.reports.analysis.schema import (
     Absent,
-    Attacks,
     Correlation,
-    Curve,
     Extreme,
     Layer,
     Masks,
@@ -30,32 +27,13 @@ from neurocert.certify.reports.analysis.schema import (
     Trace,
     Training,
 )
-from neurocert.certify.reports.parts import Routing, Share
+from neurocert.certify.reports.parts import Routing
 from neurocert.models.errors import InputError
-from neurocert.perturbations.attacks import Attack
 
 EXTREMES = 5
 RATE_BINS = 25
 RASTER_NEURONS = 200
 """Of one layer that a raster shows; more could not be told apart."""
-
-
-def attack_section(norm: str, curves: Sequence[AttackCurve], attacks: Sequence[Attack]) -> Attacks:
-    """The curves, each with its attack's description."""
-    descriptions = {attack.name: attack.describe() for attack in attacks}
-    return Attacks(
-        norm=norm,
-        epsilons=curves[0].epsilons,
-        curves=tuple(
-            Curve(
-                attack=curve.attack,
-                description=descriptions.get(curve.attack, "all attacks together, for each sample the worst"),
-                correct=tuple(Share.of(count, curve.n) for count in curve.correct),
-                auc=curve.auc,
-            )
-            for curve in curves
-        ),
-    )
 
 
 def plane(found: Landscape) -> Plane:

@@ -9,15 +9,14 @@ from typing import Any, TypeVar
 
 from neurocert.certify.reports.analysis import figures
 from neurocert.certify.reports.analysis.build import epoch_means
-from neurocert.certify.reports.analysis.content import Grid, Part, Plot, number
+from neurocert.certify.reports.analysis.content import AREA_CAPTION, Grid, Part, Plot, number
 from neurocert.certify.reports.analysis.schema import Absent, Analysis, Attacks, Correlation, Landscapes, Masks, Spectrum, Spikes, Training
 from neurocert.certify.reports.figures import Figure, figure
 
 Kind = TypeVar("Kind", Training, Attacks, Landscapes, Spectrum, Masks, Spikes)
 Named = tuple[int, str, Kind]
 """(position of the network on the page, which decides its colour; its name; its section)."""
-HEAD = (
-    "network",
+MEASURES = (
     "clean",
     "area under worst attack",
     "rise of the loss",
@@ -33,8 +32,9 @@ NOTHING = "\N{EN DASH}"
 
 
 def overview(analyses: Sequence[Analysis]) -> Grid:
-    """One row of numbers for each network; a dash where a section does not apply or was not asked for."""
-    return Grid(HEAD, tuple(_row(analysis) for analysis in analyses))
+    """One row for each measure, one column for each network; a dash where a section does not apply or was not asked for."""
+    columns = [_column(analysis) for analysis in analyses]
+    return Grid(("", *(analysis.network.name for analysis in analyses)), tuple(zip(MEASURES, *columns, strict=True)))
 
 
 def comparison(analyses: Sequence[Analysis]) -> tuple[Part, ...]:
@@ -57,14 +57,13 @@ def _having(analyses: Sequence[Analysis], section: str, kind: type[Kind]) -> lis
     return [(position, name, found) for position, name, found in rows if isinstance(found, kind)]
 
 
-def _row(analysis: Analysis) -> tuple[str, ...]:
+def _column(analysis: Analysis) -> tuple[str, ...]:
     def cell(section: Any, words: Callable[[Any], str]) -> str:
         return NOTHING if section is None or isinstance(section, Absent) else words(section)
 
     return (
-        analysis.network.name,
         f"{100 * analysis.clean.proportion.value:.1f} %",
-        cell(analysis.attacks, lambda found: f"{100 * found.curves[-1].auc:.1f} % ({found.curves[-1].attack})"),
+        cell(analysis.attacks, _area),
         cell(analysis.landscape, lambda found: number(found.random.mean_rise)),
         cell(analysis.hessian, lambda found: number(found.top[0].value)),
         cell(analysis.hessian, lambda found: f"{number(found.trace.mean)} ± {number(found.trace.standard_error)}"),
@@ -73,6 +72,11 @@ def _row(analysis: Analysis) -> tuple[str, ...]:
         cell(analysis.routing, lambda found: _interval(found.correlation)),
         cell(analysis.spiking, lambda found: f"{100 * fmean(found.active_ratios):.1f} %"),
     )
+
+
+def _area(found: Attacks) -> str:
+    area = found.curves[-1].area
+    return NOTHING if area is None else f"{number(area.value)} [{number(area.lower)}, {number(area.upper)}]"
 
 
 def _interval(found: Correlation | Absent) -> str:
@@ -106,17 +110,9 @@ def _attacks(found: list[Named[Attacks]]) -> Part | None:
         Plot("attack-curves", f"Accuracy under {attack}", "Bars are 95 % intervals (Clopper-Pearson).", _overlay(found, attack))
         for attack in attacks
     ]
-    traces = [
-        figures.bars(
-            name,
-            [curve.attack for curve in section.curves],
-            [100 * curve.auc for curve in section.curves],
-            figures.colour(position),
-        )
-        for position, name, section in found
-    ]
-    grouped = figure(traces, xaxis={}, yaxis=figures.titled("area under the curve, %") | {"range": [0, 103]}, barmode="group")
-    plots.append(Plot("attack-auc", "Area under the curves", "Mean accuracy over the radii, by the trapezoid rule.", grouped))
+    traces = [figures.area_bars(name, section.curves, figures.colour(position)) for position, name, section in found]
+    grouped = figure(traces, xaxis={}, yaxis=figures.area_axis(found[0][2].epsilons), barmode="group")
+    plots.append(Plot("attack-auc", "Area under the curves", AREA_CAPTION, grouped))
     return Part("Accuracy under attack", (), tuple(plots))
 
 

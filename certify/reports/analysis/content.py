@@ -23,6 +23,7 @@ from neurocert.certify.reports.analysis.schema import (
 )
 from neurocert.certify.reports.figures import Figure
 
+AREA_CAPTION = "By the trapezoid rule, in input units; bars are 95 % intervals for the curve as a whole."
 Kind = TypeVar("Kind", Training, Attacks, Landscapes, Spectrum, Masks, Spikes)
 
 
@@ -116,7 +117,8 @@ def _attacks(attacks: Attacks) -> Part:
     span = f"{attacks.norm} balls of radius {attacks.epsilons[0]:g} to {attacks.epsilons[-1]:g} in input units"
     lines = (
         f"Inputs are attacked in {span}. Accuracy under attack bounds the robust accuracy from above: another attack may do better.",
-        *(f"{curve.attack}: {curve.description}." for curve in attacks.curves),
+        *(f"{attack.name}: {attack.description}." for attack in attacks.attacks),
+        *(f"Masked gradients? {sign}." for sign in attacks.masking),
     )
     caption = "Bars are 95 % intervals (Clopper-Pearson). What broke at a smaller radius stays broken at a larger one."
     plots = (
@@ -124,7 +126,7 @@ def _attacks(attacks: Attacks) -> Part:
         Plot(
             "attack-auc",
             "Area under the curve",
-            "Mean accuracy over the radii shown, by the trapezoid rule.",
+            AREA_CAPTION,
             figures.attack_auc(attacks),
         ),
     )

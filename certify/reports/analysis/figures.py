@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, pstdev
 
-from neurocert.certify.reports.analysis.schema import Attacks, Curve, Layer, Masks, Plane, Spectrum, Spikes, Training
+from neurocert.certify.reports.analysis.schema import Attacks, Layer, Masks, Plane, Spectrum, Spikes, Training
+from neurocert.certify.reports.curves import WORST, Curve
 from neurocert.certify.reports.figures import INK, Figure, figure, line
 
 PALETTE = ("#0072b2", "#c75300", "#00805e", "#9c4f80", "#8a6d00", "#3d8fc4", "#4b4453", "#a11c2e")
@@ -44,7 +45,7 @@ def over_epochs(name: str, shade: str, values: Sequence[float]) -> Figure:
 def attack_curves(attacks: Attacks) -> Figure:
     """Accuracy under each attack over the radius, with 95 % intervals."""
     traces = [
-        attack_curve(curve.attack, colour(position), attacks.epsilons, curve, dash="dot" if curve.attack == "worst" else "solid")
+        attack_curve(curve.attack, colour(position), attacks.epsilons, curve, dash="dot" if curve.attack == WORST else "solid")
         for position, curve in enumerate(attacks.curves)
     ]
     return over_radius(traces)
@@ -52,10 +53,10 @@ def attack_curves(attacks: Attacks) -> Figure:
 
 def attack_curve(name: str, shade: str, epsilons: Sequence[float], curve: Curve, dash: str = "solid") -> Figure:
     """One curve of accuracy over the radius, under this name, with 95 % intervals."""
-    heights = [100 * share.proportion.value for share in curve.correct]
-    trace = line(name, shade, list(epsilons), heights, [str(share.proportion) for share in curve.correct])
-    above = [100 * share.upper - height for share, height in zip(curve.correct, heights, strict=True)]
-    below = [height - 100 * share.lower for share, height in zip(curve.correct, heights, strict=True)]
+    heights = [100 * share.proportion.value for share in curve.unbroken]
+    trace = line(name, shade, list(epsilons), heights, [str(share.proportion) for share in curve.unbroken])
+    above = [100 * share.upper - height for share, height in zip(curve.unbroken, heights, strict=True)]
+    below = [height - 100 * share.lower for share, height in zip(curve.unbroken, heights, strict=True)]
     bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.2, "width": 4, "color": shade}
     return trace | {"error_y": bars, "line": trace["line"] | {"dash": dash}}
 
@@ -72,12 +73,22 @@ def over_radius(traces: list[Figure]) -> Figure:
 
 
 def attack_auc(attacks: Attacks) -> Figure:
-    """Mean accuracy over the radii, one bar for each attack."""
-    names, areas = [curve.attack for curve in attacks.curves], [100 * curve.auc for curve in attacks.curves]
-    shades = [colour(position) for position in range(len(names))]
-    return figure(
-        [bars("", names, areas, shades)], xaxis={}, yaxis=titled("area under the curve, %") | {"range": [0, 103]}, showlegend=False
-    )
+    """The area under each attack's curve, with 95 % intervals."""
+    shades = [colour(position) for position in range(len(attacks.curves))]
+    return figure([area_bars("", attacks.curves, shades)], xaxis={}, yaxis=area_axis(attacks.epsilons), showlegend=False)
+
+
+def area_bars(name: str, curves: Sequence[Curve], shades: str | Sequence[str]) -> Figure:
+    """One bar for each curve, as high as the area under it, with its 95 % interval."""
+    areas = [curve.area for curve in curves if curve.area is not None]
+    above, below = [area.upper - area.value for area in areas], [area.value - area.lower for area in areas]
+    error = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.2, "width": 4}
+    return bars(name, [curve.attack for curve in curves], [area.value for area in areas], shades) | {"error_y": error}
+
+
+def area_axis(epsilons: Sequence[float]) -> Figure:
+    """Areas in input units, at most the span of the radii."""
+    return titled("area under the curve") | {"range": [0, 1.03 * (epsilons[-1] - epsilons[0])]}
 
 
 def surface(plane: Plane, limits: tuple[float, float] | None = None) -> Figure:

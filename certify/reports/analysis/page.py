@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from plotly.offline import get_plotlyjs
 
 from neurocert.certify.reports.analysis.comparison import comparison, overview
 from neurocert.certify.reports.analysis.content import Part, parts_of
-from neurocert.certify.reports.analysis.schema import Analysis, to_json
-from neurocert.certify.reports.write import ReportFiles, report_files
-from neurocert.models.files import write_atomically
+from neurocert.certify.reports.analysis.schema import STEM, Analysis, to_json
+from neurocert.certify.reports.documents import ReportFiles, template, write_files
 
-STEM = "analysis"
 SCARCE = ("landscape-surface",)
 """A browser draws only some sixteen of these on a page; where networks are compared, once for each must do."""
 
@@ -32,7 +28,7 @@ class Section:
 def render(analyses: Sequence[Analysis]) -> str:
     """One page; with several networks they are compared first. Every text of an analysis is escaped."""
     several = len(analyses) > 1
-    return _page().render(
+    return template(STEM).render(
         sections=[Section(analysis, parts_of(analysis, SCARCE if several else ())) for analysis in analyses],
         overview=overview(analyses),
         compared=comparison(analyses) if several else (),
@@ -47,17 +43,6 @@ def write_analyses(directory: str | Path, analyses: Sequence[Analysis]) -> Repor
         analyses: at least one.
 
     Raises:
-        InputError: see ``report_files``; or the disk is full.
+        InputError: see ``write_files``.
     """
-    files = report_files(directory, STEM)
-    page, document = render(analyses).encode(), to_json(analyses).encode()
-    write_atomically(files.html, page)
-    write_atomically(files.json, document)
-    return files
-
-
-@cache
-def _page() -> Template:
-    loader = PackageLoader("neurocert.certify.reports")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("analysis.html.j2")
+    return write_files(directory, STEM, render(analyses), to_json(analyses))

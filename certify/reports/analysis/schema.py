@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from neurocert.certify.reports.parts import Count, Data, Environment, Network, Radius, Routing, Seconds, Share, Text, Unit
-from neurocert.models.errors import InputError
-from neurocert.models.schema import Strict, explain
+from neurocert.certify.reports.curves import Curve
+from neurocert.certify.reports.documents import SCHEMA_VERSION, parse
+from neurocert.certify.reports.parts import Attack, Count, Data, Environment, Network, Radius, Routing, Seconds, Share, Text, Unit
+from neurocert.models.schema import Strict
 
-SCHEMA_VERSION = 1
+STEM = "analysis"
 Positive = Annotated[float, Field(gt=0)]
 Steps = Annotated[int, Field(ge=1)]
 
@@ -65,27 +66,25 @@ class Training(Strict):
         return self
 
 
-class Curve(Strict):
-    """See ``AttackCurve``; the name "worst" stands for all attacks together."""
-
-    attack: Text
-    description: Text
-    correct: Annotated[tuple[Share, ...], Field(min_length=2)]
-    auc: Unit
-
-
 class Attacks(Strict):
-    """Accuracy under attack over the radii of one norm."""
+    """Accuracy under attack over the radii of one norm.
+
+    Attributes:
+        curves: one for each attack, the last for all together.
+        masking: signs that gradients mislead the attacks that go by them.
+    """
 
     norm: Text
     epsilons: Annotated[tuple[Radius, ...], Field(min_length=2)]
+    attacks: Annotated[tuple[Attack, ...], Field(min_length=1)]
     curves: Annotated[tuple[Curve, ...], Field(min_length=1)]
+    masking: tuple[Text, ...]
 
     @model_validator(mode="after")
     def _one_value_per_radius(self) -> Attacks:
         for curve in self.curves:
-            if len(curve.correct) != len(self.epsilons):
-                raise ValueError(f"{curve.attack}: {len(curve.correct)} values at {len(self.epsilons)} radii")
+            if len(curve.unbroken) != len(self.epsilons):
+                raise ValueError(f"{curve.attack}: {len(curve.unbroken)} values at {len(self.epsilons)} radii")
         return self
 
 
@@ -258,9 +257,6 @@ def from_json(text: str | bytes) -> tuple[Analysis, ...]:
     """The analyses of one document.
 
     Raises:
-        InputError: not JSON, or not an analysis.
+        InputError: not JSON, of another schema version, or not an analysis.
     """
-    try:
-        return Document.model_validate_json(text).analyses
-    except ValidationError as error:
-        raise InputError(f"analysis: {explain(error)}", "expected an analysis.json as this package writes it") from error
+    return parse(Document, text, STEM).analyses

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from plotly.offline import get_plotlyjs
 
+from neurocert.certify.reports.documents import ReportFiles, template, write_files
 from neurocert.certify.reports.figures import COLOURS, Figure
 from neurocert.certify.reports.images import picture
 from neurocert.certify.reports.parts import VERDICTS, Share
 from neurocert.certify.reports.snan import figures
-from neurocert.certify.reports.snan.schema import Pictures, Study, to_json
-from neurocert.certify.reports.write import ReportFiles, report_files
-from neurocert.models.files import write_atomically
-
-STEM = "snan"
+from neurocert.certify.reports.snan.schema import STEM, Pictures, Study, to_json
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ def overview(studies: Sequence[Study]) -> tuple[tuple[str, ...], ...]:
 def render(studies: Sequence[Study]) -> str:
     """One page; several hybrids are compared first. Every text of a study is escaped."""
     curves = Plot("Accuracy under impulse noise", "Bars are 95 % intervals (Clopper-Pearson).", figures.noise_curves(studies))
-    return _page().render(
+    return template(STEM).render(
         sections=[_section(study) for study in studies],
         overview=overview(studies),
         curves=curves,
@@ -79,13 +74,9 @@ def write_studies(directory: str | Path, studies: Sequence[Study]) -> ReportFile
         studies: at least one, with the same radii and noise levels.
 
     Raises:
-        InputError: see ``report_files``; or the disk is full.
+        InputError: see ``write_files``.
     """
-    files = report_files(directory, STEM)
-    page, document = render(studies).encode(), to_json(studies).encode()
-    write_atomically(files.html, page)
-    write_atomically(files.json, document)
-    return files
+    return write_files(directory, STEM, render(studies), to_json(studies))
 
 
 def _section(study: Study) -> Section:
@@ -147,10 +138,3 @@ def _plots(study: Study) -> list[Plot]:
             Plot("Calcium after ten pulses", about, figures.calcium(trace)),
         ]
     return plots
-
-
-@cache
-def _page() -> Template:
-    loader = PackageLoader("neurocert.certify.reports")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("snan.html.j2")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from neurocert.certify.reports.documents import SCHEMA_VERSION, parse
 from neurocert.certify.reports.parts import Count, Data, Environment, Image, Network, Radius, Seconds, Share, Text, Unit, Verdict
-from neurocert.models.errors import InputError
-from neurocert.models.schema import Strict, explain
+from neurocert.models.schema import Strict
 
-SCHEMA_VERSION = 1
+STEM = "snan"
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -201,9 +201,6 @@ def from_json(text: str | bytes) -> tuple[Study, ...]:
     """The studies of one document.
 
     Raises:
-        InputError: not JSON, or not a study.
+        InputError: not JSON, of another schema version, or not a study.
     """
-    try:
-        return Document.model_validate_json(text).studies
-    except ValidationError as error:
-        raise InputError(f"study: {explain(error)}", "expected a snan.json as this package writes it") from error
+    return parse(Document, text, STEM).studies

@@ -40,7 +40,7 @@ def test_two_networks_side_by_side(certify: Certify, elsewhere: Path) -> None:
     done = certify("analyse", ANN, SNN, *QUICK)
     assert (done.code, done.err) == (OK, "")
     lines = done.out.splitlines()
-    assert lines[0].split() == ["network", ANN, SNN]
+    assert lines[0].split() == [ANN, SNN]
     assert "Analysis: certify-analysis/analysis.html and certify-analysis/analysis.json" in lines
     document = from_json((elsewhere / "certify-analysis" / "analysis.json").read_text(encoding="utf-8"))
     assert [analysis.network.name for analysis in document] == [ANN, SNN]

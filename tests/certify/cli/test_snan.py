@@ -16,6 +16,7 @@ QUICK = ("--samples", "6", "--epsilon", "0.0005", "--noise", "0,0.2", "--smooth"
 WORDS = {
     "no such file": (("absent.safetensors",), "absent.safetensors: no such file"),
     "a classifier alone": (("{classifier}",), "holds a classifier alone, expected a classifier behind an SNAN"),
+    "a shipped name": (("digits-flex-ann",), "holds a classifier alone, expected a classifier behind an SNAN"),
     "noise outside its range": (("{hybrid}", "--noise", "0,2"), "noise is [0.0, 2.0], expected shares of pixels in [0, 1]"),
     "noise that is a word": (("{hybrid}", "--noise", "0,loud"), "noise is 'loud', expected a finite number"),
     "samples that are not there": (("{hybrid}", "--samples", "100000"), "asked for number 99999"),

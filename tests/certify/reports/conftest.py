@@ -1,8 +1,11 @@
-"""Reports made up from real digits and drawn verdicts."""
+"""Reports made up from real digits and drawn verdicts, and a browser that opens them."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,8 +28,34 @@ from neurocert.certify.reports.parts import (
 )
 from neurocert.certify.reports.schema import Report
 
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--virtual-time-budget=10000",
+    "--dump-dom",
+)
 METHODS = ("interval", "linear")
 MakeReport = Callable[..., Report]
+
+
+@pytest.fixture
+def open_page(tmp_path: Path) -> Callable[[Path], str]:
+    """Opens a file in a real browser; returns the document after its scripts have run."""
+    if BROWSER is None:
+        pytest.skip("no chromium, google-chrome or chromium-browser on PATH")
+
+    def document(page: Path) -> str:
+        command = [str(BROWSER), *OPTIONS, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()]
+        return subprocess.run(command, check=True, capture_output=True, timeout=120).stdout.decode()
+
+    return document
 
 
 def drawn_report(

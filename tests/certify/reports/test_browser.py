@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 
-import pytest
-
+from neurocert.certify.reports.html import write_reports
 from neurocert.certify.reports.schema import Report
 from neurocert.certify.reports.words import claim, headline
-from neurocert.certify.reports.write import write_reports
 
 MakeReport = Callable[..., Report]
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
-OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--virtual-time-budget=10000",
-    "--dump-dom",
-)
-
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium, google-chrome or chromium-browser on PATH")
-
-
-def dom(page: Path, profile: Path) -> str:
-    """The document after its scripts have run."""
-    command = [str(BROWSER), *OPTIONS, f"--user-data-dir={profile}", page.as_uri()]
-    return subprocess.run(command, check=True, capture_output=True, timeout=120).stdout.decode()
+OpenPage = Callable[[Path], str]
 
 
 def drawn(kind: str, command: str, figure: str) -> list[str]:
@@ -45,11 +21,11 @@ def drawn(kind: str, command: str, figure: str) -> list[str]:
     return [path for path in paths if command in path]
 
 
-def test_page_opens_offline_and_draws_its_figures(make_report: MakeReport, tmp_path: Path) -> None:
+def test_page_opens_offline_and_draws_its_figures(make_report: MakeReport, open_page: OpenPage, tmp_path: Path) -> None:
     hostile = '<script>document.title = "broken"</script><img src=x onerror=\'document.title = "broken"\'>'
     reports = (make_report(n=50), make_report(n=50, seed=1, name=hostile, classes=(hostile, *"123456789")))
     files = write_reports(tmp_path / "report", reports)
-    document = dom(files.html, tmp_path / "profile")
+    document = open_page(files.html)
 
     for report in reports:
         assert claim(report, headline(report)) in unescape(document)

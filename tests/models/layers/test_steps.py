@@ -34,7 +34,7 @@ def test_current_based_neurons_are_their_equations() -> None:
         carried = 0.0 if spike else 0.5 * potential
         fired.append(spike)
         assert (state[0].item(), state[1].item(), spikes.item()) == (current, carried, float(spike))
-    assert True in fired and False in fired
+    assert set(fired) == {True, False}
 
 
 def test_recurrent_neurons_are_their_equations() -> None:
@@ -50,4 +50,4 @@ def test_recurrent_neurons_are_their_equations() -> None:
         carried = [0.0 if s else 0.5 * v for s, v in zip(before, potentials, strict=True)]
         fired += before
         assert spikes.tolist() == [before] and state[0].tolist() == [carried]
-    assert 1.0 in fired and 0.0 in fired
+    assert set(fired) == {0.0, 1.0}

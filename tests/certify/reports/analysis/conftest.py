@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from neurocert.analysis.curves import area_under
 from neurocert.certify.reports.analysis.config import ALL_FIGURES
 from neurocert.certify.reports.analysis.schema import (
     Absent,
     Analysis,
     Attacks,
     Correlation,
-    Curve,
     Extreme,
     Landscapes,
     Layer,
@@ -26,7 +26,8 @@ from neurocert.certify.reports.analysis.schema import (
     Track,
     Training,
 )
-from neurocert.certify.reports.parts import Data, Environment, Network, Routing, Share
+from neurocert.certify.reports.curves import Area, Curve
+from neurocert.certify.reports.parts import Attack, Data, Environment, Network, Routing, Share
 
 MakeAnalysis = Callable[..., Analysis]
 EPSILONS = (0.0, 0.05, 0.1, 0.3)
@@ -74,10 +75,17 @@ def training(epochs: int = 6) -> Training:
 
 def attacks(flatness: float) -> Attacks:
     def curve(name: str, fall: float) -> Curve:
-        counts = [max(0, round(19 - fall * flatness * epsilon)) for epsilon in EPSILONS]
-        return Curve(attack=name, description=f"{name} as drawn", correct=tuple(Share.of(count, 20) for count in counts), auc=0.5)
+        unbroken = tuple(Share.of(max(0, round(19 - fall * flatness * epsilon)), 20) for epsilon in EPSILONS)
+        area = area_under(EPSILONS, [share.proportion for share in unbroken])
+        return Curve(attack=name, unbroken=unbroken, area=Area(value=area.value, lower=area.lower, upper=area.upper))
 
-    return Attacks(norm="linf", epsilons=EPSILONS, curves=(curve("fgsm", 60), curve("pgd", 90), curve("worst", 95)))
+    return Attacks(
+        norm="linf",
+        epsilons=EPSILONS,
+        attacks=tuple(Attack(name=name, description=f"{name} as drawn") for name in ("fgsm", "pgd")),
+        curves=(curve("fgsm", 60), curve("pgd", 90), curve("worst", 95)),
+        masking=("square, which sees logits alone, breaks more",),
+    )
 
 
 def plane(scale: float) -> Plane:

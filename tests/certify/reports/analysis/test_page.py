@@ -40,6 +40,10 @@ def test_a_page_draws_every_figure_once(make_analysis: MakeAnalysis) -> None:
     assert len(titles(page(analysis))) == len(drawn)
 
 
+def test_signs_of_masked_gradients_stand_on_the_page(make_analysis: MakeAnalysis) -> None:
+    assert "Masked gradients? square, which sees logits alone, breaks more." in unescape(page(make_analysis()))
+
+
 def test_what_does_not_apply_says_so_in_a_line(make_plain: MakeAnalysis) -> None:
     text = unescape(page(make_plain()))
     for line in (
@@ -95,10 +99,12 @@ def test_several_networks_are_compared_first(make_analysis: MakeAnalysis, make_p
 
 
 def test_overview_has_a_dash_where_there_is_nothing(make_analysis: MakeAnalysis, make_plain: MakeAnalysis) -> None:
-    first, second = overview([make_analysis("one"), make_plain("two")]).rows
-    assert first[:5] == ("one", "95.0 %", "50.0 % (worst)", "1.5", "4")
-    assert first[5:] == ("12 ± 0.5", "0.450", "0.300", "0.1 [\N{MINUS SIGN}0.35, 0.52]", "25.0 %")
-    assert second == ("two", "95.0 %", "50.0 % (worst)", "1.5", *["\N{EN DASH}"] * 6)
+    found = overview([make_analysis("one"), make_plain("two")])
+    assert found.head == ("", "one", "two")
+    _, first, second = zip(*found.rows, strict=True)
+    assert first[:4] == ("95.0 %", "0.121 [0.0653, 0.19]", "1.5", "4")
+    assert first[4:] == ("12 ± 0.5", "0.450", "0.300", "0.1 [\N{MINUS SIGN}0.35, 0.52]", "25.0 %")
+    assert second[2:] == ("1.5", *["\N{EN DASH}"] * 6)
 
 
 def test_a_name_cannot_break_out(make_analysis: MakeAnalysis) -> None:

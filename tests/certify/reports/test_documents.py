@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from neurocert.certify.reports import write
-from neurocert.certify.reports.html import render
+from neurocert.certify.reports import documents, html
+from neurocert.certify.reports.documents import report_files
+from neurocert.certify.reports.html import render, write_reports
 from neurocert.certify.reports.schema import Report, from_json
-from neurocert.certify.reports.write import report_files, write_reports
 from neurocert.models.errors import InputError
 
 MakeReport = Callable[..., Report]
@@ -35,9 +35,9 @@ def test_what_cannot_be_a_directory_is_refused(make_report: MakeReport, tmp_path
 
 
 def test_directory_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write.os, "access", lambda path, mode: False)  # root may write anywhere
+    monkeypatch.setattr(documents.os, "access", lambda path, mode: False)  # root may write anywhere
     with pytest.raises(InputError, match="is not writable"):
-        report_files(tmp_path)
+        report_files(tmp_path, "report")
 
 
 @pytest.mark.parametrize("taken", ["report.html", "report.json"])
@@ -57,7 +57,7 @@ def test_failure_while_making_the_reports_leaves_the_old_ones(
     def broken(reports: object) -> str:
         raise RuntimeError("while rendering")
 
-    monkeypatch.setattr(write, "to_json", broken)
+    monkeypatch.setattr(html, "to_json", broken)
     with pytest.raises(RuntimeError, match="while rendering"):
         write_reports(tmp_path, [make_report(seed=1)])
     assert (files.html.read_bytes(), files.json.read_bytes()) == before
@@ -70,5 +70,5 @@ def test_no_report_is_refused(tmp_path: Path) -> None:
 
 
 def test_reports_do_not_load_torch() -> None:
-    program = "import sys, neurocert.certify.reports.write, neurocert.certify.reports.table; sys.exit('torch' in sys.modules)"
+    program = "import sys, neurocert.certify.reports.html, neurocert.certify.reports.table; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
