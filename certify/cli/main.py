@@ -34,12 +34,14 @@ Checkpoints = Annotated[
     list[str], typer.Argument(metavar="CHECKPOINT...", help="Files, or names of shipped checkpoints (certify ls checkpoints).")
 ]
 Data = Annotated[str, typer.Option(help="digits; a folder of IDX files; an IDX images file; an .npz with inputs and labels.")]
-Epsilon = Annotated[str, typer.Option(help="Radii in input units, such as 0.005,0.01; for flips, how many.")]
+Epsilon = Annotated[str, typer.Option("--epsilon", "--epsilons", help="Radii in input units, such as 0.005,0.01; for flips, how many.")]
 Norm = Annotated[str, typer.Option(help="linf, l2, l1, or flips of binary inputs.")]
-Methods = Annotated[str, typer.Option(help="Bounds: interval,linear,optimised,auto-lirpa, enumeration (flips); or none.")]
-Attacks = Annotated[str, typer.Option(help="Attacks (certify ls attacks), such as fgsm,pgd; or none.")]
-Grid = Annotated[str, typer.Option("--epsilons", "--epsilon", help="Radii in input units, increasing; for flips, how many.")]
-Arms = Annotated[str, typer.Option("--attacks", "--attack", help="Attacks (certify ls attacks), or torchattacks:NAME for that library's.")]
+Methods = Annotated[
+    str, typer.Option("--method", "--methods", help="Bounds: interval,linear,optimised,auto-lirpa, enumeration (flips); or none.")
+]
+Attacks = Annotated[
+    str, typer.Option("--attack", "--attacks", help="Attacks (certify ls attacks; torchattacks:NAME for that library's), or none.")
+]
 Chosen = Annotated[str | None, typer.Option(metavar="N|LIST", help="The first N of the test split, or indices such as 3,17. Default: 100.")]
 Out = Annotated[str | None, typer.Option(metavar="DIR", help="Write report.html and report.json there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of tables.")]
@@ -101,9 +103,9 @@ def _run(
 def _attack(
     checkpoints: Checkpoints,
     data: Data = "digits",
-    epsilons: Grid = GRID,
+    epsilon: Epsilon = GRID,
     norm: Norm = "linf",
-    attacks: Arms = SUITE,
+    attack: Attacks = SUITE,
     samples: Chosen = None,
     out: Out = None,
     json: AsJson = False,
@@ -118,7 +120,7 @@ def _attack(
     from neurocert.certify.config import parse_tolerance
 
     weights = parse_tolerance(weights_relative, weights_absolute, weights_named)
-    configs = attack_configurations(checkpoints, data, epsilons, norm, attacks, samples, seed, weights)
+    configs = attack_configurations(checkpoints, data, epsilon, norm, attack, samples, seed, weights)
     raise typer.Exit(certify_all(configs, out, as_json=json))
 
 
@@ -129,7 +131,7 @@ def _analyse(
     figures: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Sections or figures, such as hessian,rasters. Default: all that apply.")
     ] = None,
-    epsilon: Annotated[str | None, typer.Option(help="Radii of the attack curves. Default: 0 to 0.3.")] = None,
+    epsilon: Annotated[str | None, typer.Option("--epsilon", "--epsilons", help="Radii of the attack curves. Default: 0 to 0.3.")] = None,
     norm: Norm = "linf",
     attack: Attacks = "fgsm,pgd",
     samples: Chosen = None,
@@ -147,7 +149,9 @@ def _analyse(
 def _snan(
     hybrids: Annotated[list[str], typer.Argument(metavar="FILE...", help="Hybrids that `certify train` made; several are compared.")],
     data: Data = "digits",
-    epsilon: Annotated[str, typer.Option(help="L-infinity radii in input units.")] = "0.0005,0.001,0.002,0.005,0.01",
+    epsilon: Annotated[
+        str, typer.Option("--epsilon", "--epsilons", help="L-infinity radii in input units.")
+    ] = "0.0005,0.001,0.002,0.005,0.01",
     samples: Chosen = None,
     enumerate_: Annotated[int, typer.Option("--enumerate", metavar="N", help="Enumerate undecided pixels of so many samples.")] = 10,
     budget: Annotated[int, typer.Option(help="At most so many undecided pixels; each doubles the runs.")] = 6,

@@ -24,7 +24,7 @@ Certify = Callable[..., "Done"]  # noqa: F821  (see conftest)
 ANN = "digits-flex-ann"
 WORDS = {
     "no such command": (("certifi",), "No such command 'certifi'"),
-    "no such option": (("run", ANN, "--epsilons", "1"), "No such option: --epsilons"),
+    "no such option": (("run", ANN, "--radii", "1"), "No such option: --radii"),
     "no checkpoint": (("run",), "Missing argument 'CHECKPOINT...'"),
     "unknown checkpoint": (("run", "digits-flex"), "no checkpoint named 'digits-flex' (shipped: digits-flex-ann, digits-flex-ann-robust, "),
     "missing file": (("run", "absent.safetensors"), "absent.safetensors: no such file"),
