@@ -10,7 +10,7 @@ from neurocert.certify.campaign.campaign import Outcome
 from neurocert.certify.problem import Problem
 from neurocert.certify.verifiers.verify import replay, search
 from neurocert.perturbations.attacks import Attack
-from neurocert.perturbations.balls import Ball, NormBall
+from neurocert.perturbations.balls import BALLS, Ball, NormBall
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def saturation(problem: Problem, attacks: Sequence[Attack], outcomes: Sequence[O
 
 
 def whole_range(ball: Ball, elements: int) -> Ball | None:
-    """The ball of this norm that holds every input of the range, around each of them; None for an infinite range or another set."""
-    if not isinstance(ball, NormBall) or not math.isfinite(ball.high - ball.low):
+    """The ball of this norm that holds every input of the range, around each of them; None for an infinite range or a set of another kind."""
+    if not isinstance(ball, NormBall) or type(ball) is not BALLS[ball.norm] or not math.isfinite(ball.high - ball.low):
         return None
     span = ball.high - ball.low
     radii = {"linf": span, "l2": span * math.sqrt(elements), "l1": span * elements}

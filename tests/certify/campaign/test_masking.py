@@ -11,6 +11,7 @@ from neurocert.certify.campaign.masking import Saturation, saturation, whole_ran
 from neurocert.certify.problem import Problem, make_problem
 from neurocert.perturbations.attacks import FGSM, PGD, Attack, Square
 from neurocert.perturbations.balls import Ball, L1Ball, L2Ball, LinfBall
+from neurocert.perturbations.boxes import WeightedLinfBall
 
 BALL = LinfBall(0.2, 0.0, 1.0)
 
@@ -78,3 +79,4 @@ def test_what_was_broken_at_a_radius_counts(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_whole_range() -> None:
     assert whole_range(LinfBall(0.1, -1.0, 3.0), 9) == LinfBall(4.0, -1.0, 3.0)
     assert whole_range(L2Ball(0.1), 9) is None
+    assert whole_range(WeightedLinfBall(0.1, 0.0, 1.0, scales=torch.tensor([0.0, 1.0])), 2) is None
