@@ -50,7 +50,7 @@ def saturation(problem: Problem, attacks: Sequence[Attack], outcomes: Sequence[O
 
 
 def whole_range(ball: Ball, elements: int) -> Ball | None:
-    """The ball of this norm that holds every input of the range, around each of them; None for an infinite range or a set of another kind."""
+    """The ball of this norm that holds every input of the range, around each of them; None for an infinite range or another set."""
     if not isinstance(ball, NormBall) or type(ball) is not BALLS[ball.norm] or not math.isfinite(ball.high - ball.low):
         return None
     span = ball.high - ball.low
