@@ -35,9 +35,10 @@ BOUNDS = ("interval", "linear", "optimised")
 HOW_VARIANTS = """Percent of test images that are decided rightly, with 95 % Clopper-Pearson intervals: clean and balanced on the whole test
 split, and so certified by intervals; under each attack, and where all of them fail ("worst", "under attack"), on the first
 images as they come; certified by linear and optimised bounds of as many of these as were done in half a minute of processor
-time (misclassified and broken images count as not certified, and take none). Mean margin: of the images that the method
-certifies, interval / linear / optimised. CPU s: for one image, likewise. Training: CPU minutes on one thread, validation
-included, where it was done for this. What is empty has not been measured yet."""
+time (misclassified and broken images count as not certified, and take none). What certifies nothing at a radius is not asked
+at a larger one, and counts as 0 there. Mean margin: of the images that the method certifies, interval / linear / optimised.
+CPU s: for one image, likewise. Training: CPU minutes on one thread, validation included, where it was done for this. What is
+empty has not been measured yet."""
 
 
 def page() -> str:
