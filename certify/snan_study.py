@@ -197,7 +197,7 @@ def _smoothing(config: StudyConfig, subject: _Subject) -> schema.Smoothing:
         rows.append(schema.Smoothed(sample=subject.indices[position], label=label, **vars(found)))
     right = [row.flips for row in rows if row.predicted == row.label]
     shares = tuple(parts.Share.of(sum(flips >= k for flips in right), len(rows)) for k in range(max([*right, 0]) + 2))
-    description = f"{settings.describe()}, so that all hold with probability {1 - RISK:g}"
+    description = f"{settings.describe()}, so that all hold with probability {1 - RISK:g}."
     return schema.Smoothing(description=description, samples=tuple(rows), certified=shares)
 
 

@@ -52,7 +52,7 @@ class Smoothing:
 
     def describe(self) -> str:
         return (
-            f"majority over independent flips of each pixel with probability {self.flip:g}; {self.estimation} fresh draws, "
+            f"Majority over independent flips of each pixel with probability {self.flip:g}; {self.estimation} fresh draws, "
             f"one-sided Clopper-Pearson bound at {1 - self.alpha:g}"
         )
 
