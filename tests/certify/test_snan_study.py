@@ -125,6 +125,7 @@ def test_one_sample_is_enough(hybrid_file: Path) -> None:
         ({"epsilons": (0.2, 0.1)}, "expected increasing radii"),
         ({"epsilons": (-0.1,)}, "expected finite numbers >= 0"),
         ({"budget": 17}, "budget is 17, expected 0 to 16 pixels"),
+        ({"smoothed": -1}, "enumerate and smooth: got 10 and -1"),
         ({"flip": 0.5}, "flip is 0.5, expected a probability"),
         ({"few_shots": (1,)}, "give both a recipe and numbers of images"),
         ({"recipe": "digits-snan", "few_shots": (0,)}, "expected whole numbers >= 1"),
