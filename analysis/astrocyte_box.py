@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,7 +15,7 @@ from neurocert.models.snan.network import Network
 @dataclass(frozen=True)
 class AstrocyteBox:
     """0 <= Ca <= calcium, 0 <= h <= 1, 0 <= IP3 <= ip3, in uM; forward invariant for the continuous equations (not for a step of a
-    numerical method), for any glutamate and any network of astrocytes in the box."""
+    numerical method), for any glutamate and any network of astrocytes that begin in the box."""
 
     calcium: Fraction
     ip3: Fraction
@@ -33,12 +34,16 @@ def invariant_box(astrocyte: Astrocyte, glutamate: Glutamate) -> AstrocyteBox:
     - IP3 at its limit: decay takes v4 + J_glu, and J_plc < v4.
 
     Raises:
-        InputError: a constant that is not positive, alpha outside [0, 1], or an influx that the pump cannot balance.
+        InputError: a constant that is not positive, alpha outside [0, 1], an influx that the pump cannot balance, or initial values
+            outside the box.
     """
+    free = astrocyte.calcium_diffusion, astrocyte.ip3_diffusion, glutamate.production
     positive = [
-        name for name, value in astrocyte._asdict().items() if name not in ("alpha", "calcium_diffusion", "ip3_diffusion") and not value > 0
+        name
+        for name, value in astrocyte._asdict().items()
+        if name not in ("alpha", "calcium_diffusion", "ip3_diffusion") and not 0 < value < math.inf
     ]
-    if positive or not 0 <= astrocyte.alpha <= 1 or min(astrocyte.calcium_diffusion, astrocyte.ip3_diffusion, glutamate.production) < 0:
+    if positive or not 0 <= astrocyte.alpha <= 1 or not all(0 <= value < math.inf for value in free):
         raise InputError(f"astrocyte: {positive or astrocyte}, expected positive constants, diffusion and production >= 0, 0 <= alpha <= 1")
     p = {name: Fraction(value) for name, value in astrocyte._asdict().items()}
     calcium = p["c0"] / (1 + p["c1"])
@@ -47,7 +52,11 @@ def invariant_box(astrocyte: Astrocyte, glutamate: Glutamate) -> AstrocyteBox:
         raise InputError(
             f"astrocyte: at Ca = {float(calcium):g} uM the influx may be {astrocyte.v6:g} uM/s, more than {float(pumped):g} leave"
         )
-    return AstrocyteBox(calcium, p["ip3_rest"] + (p["v4"] + Fraction(glutamate.production)) / p["ip3_decay"])
+    ip3 = p["ip3_rest"] + (p["v4"] + Fraction(glutamate.production)) / p["ip3_decay"]
+    if p["calcium"] > calcium or p["receptor"] > 1 or p["ip3"] > ip3:
+        got = f"calcium {astrocyte.calcium:g}, receptor {astrocyte.receptor:g}, IP3 {astrocyte.ip3:g}"
+        raise InputError(f"astrocyte: it begins at {got}, expected at most {float(calcium):g}, 1 and {float(ip3):g}: outside its box")
+    return AstrocyteBox(calcium, ip3)
 
 
 def require_possible(network: Network) -> AstrocyteBox:

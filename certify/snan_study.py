@@ -36,6 +36,8 @@ from neurocert.perturbations.impulse import invert
 PICTURES = 4
 RASTER_NEURONS = 1500
 """That a raster shows; more could not be told apart."""
+RISK = 0.001
+"""Probability that any of a study's certificates by smoothing is wrong, over its draws."""
 NORMS: tuple[Norm, ...] = ("linf", "l2")
 
 
@@ -184,15 +186,17 @@ def _summary(epsilon: float, outcomes: Sequence[schema.Outcome]) -> schema.Summa
 
 
 def _smoothing(config: StudyConfig, subject: _Subject) -> schema.Smoothing:
-    settings = Smoothing(config.flip, selection=max(1, config.draws // 10), estimation=config.draws)
+    count = min(config.smoothed, len(subject.indices))
+    settings = Smoothing(config.flip, selection=max(1, config.draws // 10), estimation=config.draws, alpha=RISK / count)
     rows = []
-    for position in range(min(config.smoothed, len(subject.indices))):
+    for position in range(count):
         found = smooth(subject.hybrid.decide, subject.binary[position], settings, config.seed + position)
         label = int(subject.samples.labels[position])
         rows.append(schema.Smoothed(sample=subject.indices[position], label=label, **vars(found)))
     right = [row.flips for row in rows if row.predicted == row.label]
     shares = tuple(parts.Share.of(sum(flips >= k for flips in right), len(rows)) for k in range(max([*right, 0]) + 2))
-    return schema.Smoothing(description=settings.describe(), samples=tuple(rows), certified=shares)
+    description = f"{settings.describe()}, so that all hold with probability {1 - RISK:g}."
+    return schema.Smoothing(description=description, samples=tuple(rows), certified=shares)
 
 
 def _levels(config: StudyConfig, subject: _Subject, seen: Sequence[Tensor]) -> tuple[schema.Level, ...]:

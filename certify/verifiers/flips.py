@@ -52,7 +52,7 @@ class Smoothing:
 
     def describe(self) -> str:
         return (
-            f"majority over independent flips of each pixel with probability {self.flip:g}; {self.estimation} fresh draws, "
+            f"Majority over independent flips of each pixel with probability {self.flip:g}; {self.estimation} fresh draws, "
             f"one-sided Clopper-Pearson bound at {1 - self.alpha:g}"
         )
 
@@ -75,7 +75,12 @@ class Smoothed:
 
 
 def smooth(decide: Decide, binary: Mask, smoothing: Smoothing, seed: int) -> Smoothed:
-    """The certified decision of the smoothed classifier on a binary image (E,)."""
+    """The certified decision of the smoothed classifier on a binary image (E,).
+
+    Raises:
+        InputError: an image of another shape or type.
+    """
+    _require_image(binary)
     generator = np.random.default_rng(seed)
     first = _draw(decide, binary, smoothing.flip, smoothing.selection, generator)
     predicted = int(first.bincount().argmax())
@@ -86,7 +91,13 @@ def smooth(decide: Decide, binary: Mask, smoothing: Smoothing, seed: int) -> Smo
 
 
 def certified_flips(probability: float, flip: float) -> int:
-    """The most flipped pixels that a class of at least this probability survives; -1 where it is no majority."""
+    """The most flipped pixels that a class of at least this probability survives; -1 where it is no majority.
+
+    Raises:
+        InputError: a probability outside [0, 1], or a flip that is not between 0 and 1/2.
+    """
+    if not (0.0 <= probability <= 1.0 and 0.0 < flip < 0.5):  # above 1/2 the ratios come in the opposite order
+        raise InputError(f"smoothing: got probability {probability!r} and flip {flip!r}, expected 0 to 1, and between 0 and 0.5")
     k = -1
     while k < MAX_FLIPS and surviving(Fraction(probability), Fraction(flip), k + 1) > Fraction(1, 2):
         k += 1
@@ -94,22 +105,27 @@ def certified_flips(probability: float, flip: float) -> int:
 
 
 def surviving(probability: Fraction, flip: Fraction, k: int) -> Fraction:
-    """The least probability at any x' with k pixels inverted of a class that has at least ``probability`` at x."""
-    left, kept = probability, Fraction(0)
-    for j in range(k + 1):
-        here = math.comb(k, j) * flip**j * (1 - flip) ** (k - j)
-        there = math.comb(k, j) * flip ** (k - j) * (1 - flip) ** j
-        spent = min(left, here)
-        kept += there * spent / here
-        left -= spent
-    return kept
+    """The least probability at any x' with k pixels inverted of a class that has at least ``probability`` at x; 0 < flip < 1/2."""
+    hit, miss, whole = flip.numerator, flip.denominator - flip.numerator, flip.denominator**k
+    left, kept = probability * whole, 0
+    for j in range(k + 1):  # in whole numbers: a share of ``whole``
+        ways = math.comb(k, j)
+        here, there = ways * hit**j * miss ** (k - j), ways * hit ** (k - j) * miss**j
+        if left <= here:
+            return (kept + left * there / here) / whole
+        left, kept = left - here, kept + there
+    return Fraction(kept, whole)
 
 
 def single_flips(decide: Decide, binary: Mask, label: int) -> list[int]:
     """The pixels of a binary image (E,) whose inversion alone changes the decision: every one is tried.
 
     An empty list is a proof for all images that differ from this one in one pixel. Costs E runs.
+
+    Raises:
+        InputError: an image of another shape or type.
     """
+    _require_image(binary)
     wrong = []
     for first in range(0, len(binary), BATCH):
         pixels = np.arange(first, min(first + BATCH, len(binary)))
@@ -117,6 +133,11 @@ def single_flips(decide: Decide, binary: Mask, label: int) -> list[int]:
         flipped[np.arange(len(pixels)), pixels] ^= True
         wrong += pixels[decide(flipped).numpy() != label].tolist()
     return wrong
+
+
+def _require_image(binary: Mask) -> None:
+    if binary.dtype != np.bool_ or binary.ndim != 1:
+        raise InputError(f"image is {binary.dtype} {binary.shape}, expected bool (E,): the pixels of one binary image")
 
 
 def _draw(decide: Decide, binary: Mask, flip: float, count: int, generator: np.random.Generator) -> Tensor:

@@ -13,6 +13,8 @@ from neurocert.models.snan.synapses import Indices
 DRAWS = 4
 """Candidates drawn at once for each synapse that is still missing."""
 MAX_ROUNDS = 1000
+MAX_LENGTH = 1e6
+"""From here on every draw would miss the grid."""
 
 
 class Link(NamedTuple):
@@ -41,8 +43,9 @@ def connect(source: int, target: int, link: Link, generator: np.random.Generator
     Raises:
         InputError: fewer targets than synapses, or a grid that draws of this length do not fill.
     """
-    if not 1 <= link.fan_out <= target * target - itself or not link.length > 0:
-        raise InputError(f"connections: got {link}, expected a positive length and a fan-out from 1 to {target * target - itself}")
+    most = target * target - itself
+    if not isinstance(link.fan_out, int) or not 1 <= link.fan_out <= most or not 0 < link.length <= MAX_LENGTH:
+        raise InputError(f"connections: got {link}, expected a positive length and a fan-out from 1 to {most}")
     centres = np.floor(scale(source, target) * np.arange(1, source + 1) + 0.5).astype(np.int64) - 1
     targets = np.empty((source * source, link.fan_out), np.uint16)
     for neuron in range(source * source):

@@ -6,11 +6,11 @@ The same container as a checkpoint's, under the same rules: nothing in it is tru
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import torch as safetensors
 from torch import Tensor
 
@@ -38,7 +38,7 @@ class Metadata(Strict):
     format_version: Literal[1]
     kind: Literal["snan"]
     settings: dict[str, Any]
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
     trained_on: Source | None
     classes: tuple[int, ...]
     tensors_sha256: Sha256

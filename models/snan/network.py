@@ -9,13 +9,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurocert.models.errors import InputError
 from neurocert.models.snan.connectivity import connect
 from neurocert.models.snan.neurons import Floats
 from neurocert.models.snan.settings import Settings
-from neurocert.models.snan.synapses import WEIGHT_UNIT, Indices
+from neurocert.models.snan.synapses import RELEASE_STEPS, WEIGHT_UNIT, Indices
 from neurocert.models.snan.zones import Zones, zones
+
+LARGEST_SUM = int(2**63 / RELEASE_STEPS) - 1
+"""Units of weight that may reach one neuron: a conductance, in units of weight times release, is kept in 64 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,9 @@ class Network:
         most = units(links.plasticity.ceiling) + 1
         self._require("excitatory_weights", sides[0], links.excitatory_links.fan_out, most)
         self._require("inhibitory_weights", sides[1], links.inhibitory_links.fan_out, most)
+        self._require_sums("excitatory_targets", most - 1)
+        self._require_sums("interneuron_targets", units(links.interneuron_weight))
+        self._require_sums("inhibitory_targets", most - 1)
         grid = (self.zones.side, self.zones.side)
         if self.calcium.shape != grid or not bool(np.isfinite(self.calcium).all()):
             raise InputError(f"calcium map: shape {self.calcium.shape}, expected finite numbers of shape {grid}")
@@ -63,6 +70,20 @@ class Network:
         if array.dtype != np.uint16 or int(array.max()) >= limit:
             raise InputError(
                 f"{name}: {array.dtype} up to {array.max()}, expected uint16 below {limit}", "they do not belong to these sizes"
+            )
+
+    def _require_sums(self, name: str, weight: int) -> None:
+        """Checks that a conductance, the sum over all that reach one neuron, stays within the whole numbers that it is kept in."""
+        reaching, most = int(np.bincount(getattr(self, name).reshape(-1)).max()), LARGEST_SUM // max(weight, 1)
+        if reaching > most:
+            raise InputError(f"{name}: {reaching} synapses reach one neuron, expected at most {most}", "use a smaller fan-out")
+
+    def require_images(self, images: NDArray[np.bool_]) -> None:
+        """Raises InputError unless binary images are bool (B, E)."""
+        neurons = self.settings.excitatory**2
+        if images.dtype != np.bool_ or images.ndim != 2 or images.shape[1] != neurons:
+            raise InputError(
+                f"images are {images.dtype} {images.shape}, expected bool (B, {neurons}): one pixel for each excitatory neuron"
             )
 
     @cached_property

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurocert.models.errors import InputError
-from neurocert.models.semantics import nearest_float32
 from neurocert.models.snan.network import Network
 from neurocert.models.snan.neurons import Floats
 from neurocert.models.snan.plasticity import Mask
 from neurocert.models.snan.presentation import Counts, present
 
-THRESHOLD = nearest_float32(50 / 255)
-"""Pixels of at least this (of 0 to 1) belong to the object; section 5.5 of the paper. As float32, like an image's 50 / 255."""
+THRESHOLD = 50 / 255
+"""Pixels of at least this (of 0 to 1) belong to the object; section 5.5 of the paper. An image's 50 / 255 does, as float32 too, which
+is a little more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,10 @@ class Preprocessor:
     network: Network
     size: int
 
+    def __post_init__(self) -> None:
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            raise InputError(f"preprocessor: size is {self.size!r}, expected the side of its images, a whole number >= 1")
+
     def __call__(self, images: Tensor, device: str | torch.device = "cpu") -> Tensor:
         """Firing-rate maps (B, 1, size, size), float32 in [0, 1], of images (B, 1, size, size) in [0, 1].
 
@@ -48,7 +52,7 @@ class Preprocessor:
         """Bool (B, E): the images, enlarged to the excitatory layer, where they reach ``THRESHOLD``. Raises as ``__call__``."""
         self._require(images)
         enlarged = enlarge(images[:, 0].detach().cpu().double().numpy(), self.network.settings.excitatory)
-        return (enlarged >= THRESHOLD).reshape(len(images), -1)
+        return (enlarged >= THRESHOLD).reshape(len(images), self.network.settings.excitatory**2)
 
     def maps(self, binary: Mask, device: str | torch.device = "cpu") -> Tensor:
         """Maps of binary images as ``binarise`` returns them; noise "after enlarging" comes between the two."""
@@ -67,6 +71,8 @@ class Preprocessor:
         return torch.from_numpy(scaled.astype(np.float32))[:, None]
 
     def _require(self, images: Tensor) -> None:
+        if not isinstance(images, Tensor):
+            raise InputError(f"images are a {type(images).__name__}, expected a tensor", "torch.from_numpy makes one of an array")
         shape = (1, self.size, self.size)
         if images.dim() != 4 or tuple(images.shape[1:]) != shape or not images.is_floating_point():
             raise InputError(f"images are {images.dtype} of shape {tuple(images.shape)}, expected floating point (B, {str(shape)[1:]}")

@@ -34,21 +34,29 @@ def present(network: Network, images: Mask, device: str | torch.device = "cpu", 
         (B, E), counted during ``protocol.window`` seconds.
 
     Raises:
-        InputError: images of another shape or type.
+        InputError: images of another shape or type, another device, or constants with which potentials leave the finite numbers.
     """
-    neurons = network.settings.excitatory**2
-    if images.dtype != np.bool_ or images.ndim != 2 or images.shape[1] != neurons:
-        raise InputError(f"images are {images.dtype} {images.shape}, expected bool (B, {neurons}): one pixel for each excitatory neuron")
-    stimulus = np.where(images, network.settings.protocol.test_current, 0.0)
-    if torch.device(device).type != "cpu":
+    network.require_images(images)
+    if workers is not None and workers < 1:
+        raise InputError(f"workers is {workers}, expected a number of threads >= 1")
+    place, current = _device(device), network.settings.protocol.test_current
+    if place.type != "cpu":
         from neurocert.models.snan.tensor_engine import count_spikes
 
-        return count_spikes(network, torch.from_numpy(stimulus), torch.device(device)).numpy()
+        return count_spikes(network, torch.from_numpy(np.where(images, current, 0.0)), place).numpy()
     if not len(images):
         return np.zeros(images.shape, np.int64)
-    parts = [stimulus[first : first + COPIES] for first in range(0, len(stimulus), COPIES)]
+    parts = [images[first : first + COPIES] for first in range(0, len(images), COPIES)]
     with ThreadPoolExecutor(workers or torch.get_num_threads()) as pool:
-        return np.concatenate(list(pool.map(lambda part: _count(network, part), parts)))
+        return np.concatenate(list(pool.map(lambda part: _count(network, np.where(part, current, 0.0)), parts)))
+
+
+def _device(name: str | torch.device) -> torch.device:
+    """A device that is there."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(f"device is {str(name)!r}, which this PyTorch cannot use", "use 'cpu', or 'cuda' where there is one") from error
 
 
 def _count(network: Network, stimulus: Floats) -> Counts:
@@ -56,4 +64,6 @@ def _count(network: Network, stimulus: Floats) -> Counts:
     counts = np.zeros(stimulus.shape, np.int64)
     for step in range(settings.steps(settings.protocol.window)):
         counts += simulation.step(stimulus if step < settings.steps(settings.protocol.test_pulse) else None)
+    if not np.isfinite(simulation.potential).all():
+        raise InputError("presentation: potentials are no finite numbers", "these constants make steps of dt unstable; use a smaller dt")
     return counts

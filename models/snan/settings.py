@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from neurocert.models.errors import InputError
 from neurocert.models.snan.astrocytes import Astrocyte
@@ -18,6 +19,11 @@ from neurocert.models.snan.synapses import Synapse
 MAX_SIDE = 181
 """Of a layer: indices of neurons and steps of weights stay within 16 bits, conductances within 63."""
 MAX_WEIGHT = 0.065
+MAX_STEPS = 10**6
+LEAST_DT, MOST_DT = 1e-6, 1e-3
+DURATIONS = ("glutamate.duration", "modulation.duration", "modulation.window", "modulation.interval", "protocol.training_pulse")
+DURATIONS += ("protocol.training_period", "protocol.pause", "protocol.test_pulse", "protocol.window")
+NAMED = ("neuron", "synapse", "plasticity", "astrocyte", "glutamate", "modulation", "protocol")
 
 
 @dataclass(frozen=True)
@@ -49,18 +55,33 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("excitatory", "inhibitory"):
-            _require(2 <= getattr(self, name) <= MAX_SIDE, name, getattr(self, name), f"a side of 2 to {MAX_SIDE} neurons")
-        for name in ("neuron", "synapse", "plasticity", "astrocyte", "glutamate", "modulation", "protocol"):
-            for field, value in getattr(self, name)._asdict().items():
-                _require(math.isfinite(value), f"{name}.{field}", value, "a finite number")
-        _require(0 < self.dt <= 1e-3, "dt", self.dt, "a positive number of seconds, at most 0.001")
+            side = getattr(self, name)
+            _require(isinstance(side, int) and 2 <= side <= MAX_SIDE, name, side, f"a side of 2 to {MAX_SIDE} neurons")
+        for name, value in [("dt", self.dt), ("interneuron_weight", self.interneuron_weight), *self._constants()]:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            _require(number and math.isfinite(value), name, value, "a finite number")
+        _require(LEAST_DT <= self.dt <= MOST_DT, "dt", self.dt, f"seconds from {LEAST_DT:g} to {MOST_DT:g}")
+        for name, value in self._constants():
+            if name in DURATIONS:
+                _require(0 <= value / self.dt <= MAX_STEPS, name, value, f"seconds from 0 to {MAX_STEPS:,} steps of dt")
+        self._require_mechanisms()
+
+    def _constants(self) -> list[tuple[str, Any]]:
+        """The fields of all mechanisms by their names."""
+        return [(f"{name}.{field}", value) for name in NAMED for field, value in getattr(self, name)._asdict().items()]
+
+    def _require_mechanisms(self) -> None:
+        """What each mechanism needs beyond finite numbers."""
         _require(self.synapse.slope > 0, "synapse.slope", self.synapse.slope, "a positive number of mV")
         weights = self.plasticity
         _require(0 <= weights.initial <= weights.ceiling <= MAX_WEIGHT, "plasticity", weights, f"0 <= initial <= ceiling <= {MAX_WEIGHT}")
-        _require(weights.height >= 0, "plasticity.height", weights.height, "at least 0")
+        _require(0 <= weights.height <= 1, "plasticity.height", weights.height, "0 to 1")
         _require(0 <= weights.window <= 1, "plasticity.window", weights.window, "0 to 1 s")
         _require(0 <= self.interneuron_weight <= MAX_WEIGHT * 2, "interneuron_weight", self.interneuron_weight, "0 to 0.13")
-        timing = self.protocol
+        for name, share in (("glutamate.share", self.glutamate.share), ("modulation.share", self.modulation.share)):
+            _require(0 < share <= 1, name, share, "a share of a zone's neurons, above 0 and at most 1")
+        timing, interval = self.protocol, self.modulation.interval
+        _require(interval >= self.dt, "modulation.interval", interval, f"at least dt, {self.dt:g} s")
         _require(0 < timing.training_pulse <= timing.training_period, "protocol.training_pulse", timing.training_pulse, "within its period")
         _require(0 < timing.test_pulse <= timing.window, "protocol.test_pulse", timing.test_pulse, "within the window")
 

@@ -27,7 +27,11 @@ def imprint(network: Network, images: Mask, *, astrocytes: bool = True) -> Netwo
 
     Returns:
         A network of its own, with new weights and the calcium map at the end of the pause.
+
+    Raises:
+        InputError: images of another shape or type.
     """
+    network.require_images(images)
     learned = replace(network, excitatory_weights=network.excitatory_weights.copy(), inhibitory_weights=network.inhibitory_weights.copy())
     settings, protocol = network.settings, network.settings.protocol
     simulation, learning = Simulation(learned), Learning(learned)

@@ -39,10 +39,18 @@ def test_runs_stay_inside() -> None:
         assert (cells > 0).all() and (cells.max((1, 2)) < (CALCIUM, 1.0, IP3)).all()
 
 
-@pytest.mark.parametrize("wrong", [{"v6": 5.0}, {"k3": -0.1}, {"alpha": 1.5}, {"calcium_diffusion": -1.0}, {"c1": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong", [{"v6": 5.0}, {"k3": -0.1}, {"alpha": 1.5}, {"calcium_diffusion": -1.0}, {"c1": float("nan")}, {"c0": float("inf")}]
+)
 def test_constants_without_a_proof_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match="astrocyte: "):
         invariant_box(Astrocyte(**wrong), Glutamate())
+
+
+@pytest.mark.parametrize("outside", [{"calcium": 1.7}, {"receptor": 1.1}, {"ip3": 39.0}])
+def test_astrocytes_that_begin_outside_have_no_box(outside: dict[str, float]) -> None:
+    with pytest.raises(InputError, match=r"IP3 .*outside its box"):
+        invariant_box(Astrocyte(**outside), Glutamate())
 
 
 @pytest.mark.parametrize("calcium", [-0.01, 1.7])

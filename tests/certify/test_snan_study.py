@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from neurocert import certify
+from neurocert.analysis.statistics import clopper_pearson
 from neurocert.certify.errors import ConfigError
+from neurocert.certify.reports.snan import figures
 from neurocert.certify.reports.snan.page import render
-from neurocert.certify.reports.snan.schema import Study, from_json, to_json
+from neurocert.certify.reports.snan.schema import Radii, Study, from_json, to_json
 from neurocert.models.data.source import load_samples
 from neurocert.models.errors import InputError
 from neurocert.models.snan import hybrid_files
@@ -84,6 +86,24 @@ def test_the_page_shows_everything_and_escapes_names(study: Study) -> None:
     assert page.count('<img src="data:image/png') == 2 * 5 * len(study.pictures)
 
 
+def test_axes_say_radii_and_flips_as_people_write_them(study: Study) -> None:
+    curve = figures.verdict_curves(study.model_copy(update={"summaries": study.summaries[1:]}))
+    assert curve["layout"]["xaxis"]["ticktext"] == ["0.0005", "0.02"]
+    radii = [Radii(norm="linf", values=(2e-5, 3e-4, 0.004)), Radii(norm="l2", values=(3e-5, 4e-4, 0.005))]
+    histogram = figures.radius_histogram(radii)
+    assert histogram["layout"]["xaxis"]["ticktext"] == ["0.0001", "0.001"] and [t["name"] for t in histogram["data"]] == ["L∞", "L2"]
+    assert figures.radius_histogram([Radii(norm="linf", values=(3e-4,))])["layout"]["xaxis"]["ticktext"] == ["0.0003"]
+    assert study.smoothing is not None
+    assert figures.smoothing_curve(study.smoothing)["layout"]["xaxis"]["dtick"] == 1
+
+
+def test_the_risk_of_smoothing_is_shared_among_the_samples(study: Study) -> None:
+    assert study.smoothing is not None and len(study.smoothing.samples) == 2
+    assert "bound at 0.9995, so that all hold with probability 0.999." in study.smoothing.description
+    for row in study.smoothing.samples:
+        assert row.probability == clopper_pearson(row.successes, 20, 1 - 2 * 0.0005)[0]
+
+
 def test_the_control_has_the_same_radii_and_no_spikes(config: certify.StudyConfig, study: Study, control_file: Path) -> None:
     control = certify.study(certify.StudyConfig(str(control_file), samples=24, epsilons=EPSILONS, smoothed=0))
     assert control.radii == study.radii and control.trace is None and control.smoothing is None
@@ -105,6 +125,7 @@ def test_one_sample_is_enough(hybrid_file: Path) -> None:
         ({"epsilons": (0.2, 0.1)}, "expected increasing radii"),
         ({"epsilons": (-0.1,)}, "expected finite numbers >= 0"),
         ({"budget": 17}, "budget is 17, expected 0 to 16 pixels"),
+        ({"smoothed": -1}, "enumerate and smooth: got 10 and -1"),
         ({"flip": 0.5}, "flip is 0.5, expected a probability"),
         ({"few_shots": (1,)}, "give both a recipe and numbers of images"),
         ({"recipe": "digits-snan", "few_shots": (0,)}, "expected whole numbers >= 1"),

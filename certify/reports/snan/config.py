@@ -54,7 +54,8 @@ class StudyConfig:
         _require(len(self.epsilons) > 0 and finite, f"epsilon is {list(self.epsilons)}, expected finite numbers >= 0")
         _require(all(a < b for a, b in pairwise(self.epsilons)), f"epsilon is {list(self.epsilons)}, expected increasing radii")
         _require(0 <= self.budget <= MAX_BUDGET, f"budget is {self.budget}, expected 0 to {MAX_BUDGET} pixels")
-        _require(min(self.enumerated, self.smoothed) >= 0, "enumerate and smooth: expected numbers of samples >= 0")
+        counts = self.enumerated, self.smoothed
+        _require(min(counts) >= 0, f"enumerate and smooth: got {counts[0]} and {counts[1]}, expected numbers of samples >= 0")
         inside = all(0 <= level <= 1 for level in self.noise)  # NaN is not
         _require(inside, f"noise is {list(self.noise)}, expected shares of pixels in [0, 1]")
         increasing = self.noise[:1] == (0.0,) and all(a < b for a, b in pairwise(self.noise))

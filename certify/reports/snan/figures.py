@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from neurocert.certify.reports.snan.schema import Cloud, FewShots, Radii, Smooth
 
 PALETTE = ("#0072b2", "#c75300", "#00805e", "#9c4f80", "#8a6d00", "#3d8fc4", "#4b4453", "#a11c2e", "#5b8c2a", "#b05fa8")
 """Dark enough to be read on paper, and distinct for colour-blind readers; in the order of hybrids or classes."""
+NORMS = {"linf": "L∞", "l2": "L2"}
 BINS = 30
 LEAST_RADIUS = 1e-7
 """Smaller radii are gathered in the first bar."""
@@ -39,12 +41,12 @@ def radius_histogram(radii: Sequence[Radii]) -> Figure:
     for position, part in enumerate(radii):
         counts = np.histogram(np.log10(np.maximum(part.values, LEAST_RADIUS)), edges)[0]
         traces.append(
-            line(part.norm, colour(position), (10 ** ((edges[1:] + edges[:-1]) / 2)).tolist(), counts.tolist(), None)
+            line(NORMS[part.norm], colour(position), (10 ** ((edges[1:] + edges[:-1]) / 2)).tolist(), counts.tolist(), None)
             | {"mode": "lines", "line": {"color": colour(position), "width": 2, "shape": "hvh"}, "hovertemplate": "%{y} near %{x:.2g}"}
         )
-    return figure(
-        traces, xaxis=_titled("invariance radius") | {"type": "log"}, yaxis=_titled("samples") | {"rangemode": "tozero"}, showlegend=True
-    )
+    axis = _titled("invariance radius") | _logarithmic(_round_numbers(float(edges[0]), float(edges[-1])))
+    most = max(max(trace["y"]) for trace in traces)
+    return figure(traces, xaxis=axis, yaxis=_titled("samples") | _whole(most), showlegend=True)
 
 
 def verdict_curves(study: Study) -> Figure:
@@ -54,15 +56,15 @@ def verdict_curves(study: Study) -> Figure:
         curve("certified", colour(0), epsilons, [summary.certified for summary in study.summaries]),
         curve("by invariance alone", colour(1), epsilons, [summary.by_invariance for summary in study.summaries]),
     ]
-    kind = "log" if epsilons[0] > 0 else "linear"
-    return figure(traces, xaxis=_titled("L∞ radius") | {"type": kind}, yaxis=_percent("certified, %"), hovermode="x unified")
+    axis = _titled("L∞ radius") | (_logarithmic(epsilons) if epsilons[0] > 0 else {"type": "linear"})
+    return figure(traces, xaxis=axis, yaxis=_percent("certified, %"), hovermode="x unified")
 
 
 def smoothing_curve(smoothing: Smoothing) -> Figure:
     """Certified samples over the number of flipped pixels."""
     flips = list(range(len(smoothing.certified)))
     trace = curve("smoothed", colour(0), flips, smoothing.certified)
-    return figure([trace], xaxis=_titled("inverted pixels"), yaxis=_percent("certified, %"))
+    return figure([trace], xaxis=_titled("inverted pixels") | _whole(flips[-1]), yaxis=_percent("certified, %"))
 
 
 def few_shots(rows: Sequence[FewShots], noise: float) -> Figure:
@@ -72,7 +74,7 @@ def few_shots(rows: Sequence[FewShots], noise: float) -> Figure:
         curve("no noise", colour(0), counts, [row.clean for row in rows]),
         curve(f"noise {noise:g}", colour(1), counts, [row.noisy for row in rows]),
     ]
-    axis = _titled("training images of each class") | {"type": "log", "tickvals": counts, "ticktext": [f"{count:g}" for count in counts]}
+    axis = _titled("training images of each class") | _logarithmic(counts)
     return figure(traces, xaxis=axis, yaxis=_percent("decided rightly, %"), hovermode="x unified")
 
 
@@ -109,7 +111,9 @@ def raster(trace: Trace) -> Figure:
         "marker": {"color": INK, "size": 2},
         "hoverinfo": "skip",
     }
-    return figure([points], xaxis=_titled("ms"), yaxis=_titled("neuron") | {"autorange": "reversed"}, showlegend=False)
+    return figure(
+        [points], xaxis=_titled("ms") | {"rangemode": "tozero"}, yaxis=_titled("neuron") | {"autorange": "reversed"}, showlegend=False
+    )
 
 
 def calcium(trace: Trace) -> Figure:
@@ -117,7 +121,7 @@ def calcium(trace: Trace) -> Figure:
     parts = (("zones in the object", trace.inside), ("other zones", trace.outside), ("highest", trace.highest))
     curves = [
         line(name, colour(position), list(trace.calcium_times), list(values), None)
-        | {"mode": "lines", "hovertemplate": "%{y:.3f} uM at %{x:.0f} ms"}
+        | {"mode": "lines", "hovertemplate": "%{y:.3f} µM at %{x:.0f} ms"}
         for position, (name, values) in enumerate(parts)
         if any(value is not None for value in values)
     ]
@@ -138,6 +142,24 @@ def curve(name: str, shade: str, x: Sequence[float], shares: Sequence[Share]) ->
 
 def _titled(text: str) -> Figure:
     return {"title": {"text": text}}
+
+
+def _logarithmic(ticks: Sequence[float]) -> Figure:
+    """An axis with these values written out; plotly's own are of the kind of 100µ, with lone digits between."""
+    return {"type": "log", "tickvals": list(ticks), "ticktext": [f"{tick:g}" for tick in ticks]}
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten (powers alone over more than two decades) between 10^low and 10^high; what lies between, if none."""
+    digits = (1, 2, 5) if high - low <= 2 else (1,)
+    every = [float(f"{digit}e{power}") for power in range(math.floor(low), math.ceil(high) + 1) for digit in digits]
+    inside = [value for value in every if 10**low <= value <= 10**high]
+    return inside or [float(f"{10 ** ((low + high) / 2):.2g}")]
+
+
+def _whole(most: float) -> Figure:
+    """An axis from 0 to whole numbers, with a tick for each or, beyond ten, for every so many."""
+    return {"rangemode": "tozero", "dtick": max(1, math.ceil(most / 10))}
 
 
 def _percent(text: str) -> Figure:

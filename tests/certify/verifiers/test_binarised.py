@@ -90,7 +90,7 @@ def test_a_blank_image_has_the_threshold_as_its_radius() -> None:
 
 
 def test_a_pixel_on_the_threshold_has_no_radius() -> None:
-    image = torch.full((1, 1, 5, 5), THRESHOLD)
+    image = torch.full((1, 1, 5, 5), THRESHOLD, dtype=torch.float64)
     assert float(invariance(PREPROCESSOR, image, "l2").radius[0]) == 0.0
 
 

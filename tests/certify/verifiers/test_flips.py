@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog
 from torch import Tensor
 
 from neurocert.certify.errors import InputError
@@ -91,3 +92,27 @@ def test_single_flips_are_all_tried() -> None:
 def test_a_model_that_makes_no_sense_is_refused(flip: float, alpha: float, draws: int) -> None:
     with pytest.raises(InputError, match="smoothing: "):
         Smoothing(flip, 10, draws, alpha)
+
+
+@pytest.mark.parametrize(("probability", "flip"), [(0.9, 0.7), (0.9, 0.5), (0.9, 0.0), (1.1, 0.2), (float("nan"), 0.2)])
+def test_no_number_of_flips_is_certified_for_what_is_no_probability(probability: float, flip: float) -> None:
+    with pytest.raises(InputError, match="smoothing: got probability"):
+        certified_flips(probability, flip)
+
+
+@pytest.mark.parametrize("image", [np.zeros((2, 5), bool), np.zeros(5)])
+def test_more_than_one_binary_image_is_refused(image: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"expected bool \(E,\)"):
+        single_flips(majority, image, 0)
+    with pytest.raises(InputError, match=r"expected bool \(E,\)"):
+        smooth(majority, image, Smoothing(0.2, 5, 5), seed=0)
+
+
+@pytest.mark.parametrize("share", [Fraction(1, 2), Fraction(3, 4), Fraction(97, 100), Fraction(1)])
+@pytest.mark.parametrize("k", [1, 3, 6])
+def test_the_bound_is_the_worst_of_all_fractional_classifiers(share: Fraction, k: int) -> None:
+    """A linear program over every classifier of six pixels that is right with a probability of its own on each of the 64 images."""
+    x = np.zeros(PIXELS, bool)
+    here, there = (np.array(probabilities(image), dtype=float) for image in (x, np.arange(PIXELS) < k))
+    worst = linprog(there, A_ub=-here[None], b_ub=[-float(share)], bounds=[(0, 1)] * len(CUBE))
+    assert worst.fun == pytest.approx(float(surviving(share, FLIP, k)), abs=1e-9)

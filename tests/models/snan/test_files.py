@@ -79,6 +79,22 @@ def _seed(tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
     note["seed"] = "3"
 
 
+def _below(tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
+    note["seed"] = -1
+
+
+def _version(tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
+    note["format_version"] = 2
+
+
+def _never(tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
+    note["settings"]["modulation"]["interval"] = 0.0
+
+
+def _everywhere(tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
+    tensors["excitatory_targets"][:] = 0
+
+
 def _dtype(tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
     tensors["excitatory_weights"] = tensors["excitatory_weights"].float()
 
@@ -95,6 +111,10 @@ def _dtype(tensors: dict[str, Tensor], note: dict[str, Any]) -> None:
         (_setting, "bad SNAN metadata"),
         (_default, "missing, unknown or converted"),
         (_seed, "seed: "),
+        (_below, "seed: Input should be greater than or equal to 0"),
+        (_version, "format_version: Input should be 1, got 2"),
+        (_never, "modulation.interval is 0.0, expected at least dt"),
+        (_everywhere, "excitatory_targets: 6760 synapses reach one neuron, expected at most 2684"),
         (_dtype, "expected a matrix of int32"),
     ],
 )

@@ -14,9 +14,11 @@ from neurocert.models.snan.astrocytes import Astrocyte
 from neurocert.models.snan.connectivity import Link, connect, scale
 from neurocert.models.snan.glutamate import Glutamate
 from neurocert.models.snan.learning import Learning
-from neurocert.models.snan.network import create
+from neurocert.models.snan.modulation import Modulation
+from neurocert.models.snan.network import Network, create
 from neurocert.models.snan.neurons import ONSET_POTENTIAL, ONSET_RECOVERY, Neuron
 from neurocert.models.snan.plasticity import Plasticity
+from neurocert.models.snan.presentation import present
 from neurocert.models.snan.protocol import Protocol
 from neurocert.models.snan.settings import Settings
 from neurocert.models.snan.synapses import Synapse
@@ -223,7 +225,7 @@ def test_connections_are_distinct_reproducible_and_exponential() -> None:
     assert step.mean() == pytest.approx(expected, rel=0.25)
 
 
-@pytest.mark.parametrize("link", [Link(0, 4.0), Link(9, 4.0), Link(3, 0.0), Link(3, float("nan"))])
+@pytest.mark.parametrize("link", [Link(0, 4.0), Link(9, 4.0), Link(3, 0.0), Link(3, float("nan")), Link(3, float("inf"))])
 def test_links_that_do_not_fit_are_refused(link: Link) -> None:
     with pytest.raises(InputError, match="expected a positive length and a fan-out from 1 to 8"):
         connect(3, 3, link, np.random.default_rng(0), itself=True)
@@ -244,6 +246,15 @@ def test_a_length_that_never_reaches_far_enough_is_refused() -> None:
         ({"plasticity": Plasticity(ceiling=0.2)}, "ceiling <= 0.065"),
         ({"protocol": Protocol(window=0.01)}, "within the window"),
         ({"synapse": Synapse(slope=0.0)}, "slope is 0.0"),
+        ({"excitatory": 13.5}, "excitatory is 13.5"),
+        ({"dt": 1e-300}, "dt is 1e-300"),
+        ({"neuron": Neuron(a="fast")}, "neuron.a is 'fast', expected a finite number"),  # type: ignore[arg-type]
+        ({"modulation": Modulation(interval=0.0)}, "modulation.interval is 0.0, expected at least dt"),
+        ({"modulation": Modulation(duration=1e300)}, "modulation.duration is 1e.300, expected seconds from 0 to 1,000,000 steps"),
+        ({"protocol": Protocol(pause=-1.0)}, "protocol.pause is -1.0"),
+        ({"protocol": Protocol(window=1e9)}, "protocol.window is 1000000000.0"),
+        ({"plasticity": Plasticity(height=1e300)}, "plasticity.height is 1e.300, expected 0 to 1"),
+        ({"glutamate": Glutamate(share=1.5)}, "glutamate.share is 1.5"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object], message: str) -> None:
@@ -254,3 +265,20 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object], messa
 def test_a_seed_is_a_whole_number() -> None:
     with pytest.raises(InputError, match="seed is -1"):
         create(Settings(), -1)
+
+
+def test_a_conductance_that_could_overflow_is_refused() -> None:
+    """3,599 learned weights of 0.05 add up to 180, which would come out as -88."""
+    side, everyone = 60, np.arange(3600)
+    settings = Settings(excitatory=side, inhibitory=2, excitatory_links=Link(3599, 9.0), interneuron_links=Link(1, 1.0))
+    settings = replace(settings, inhibitory_links=Link(1, 1.0))
+    targets = np.array([np.delete(everyone, neuron) for neuron in everyone], np.uint16)
+    one = np.zeros((3600, 1), np.uint16), np.zeros((4, 1), np.uint16)
+    with pytest.raises(InputError, match="excitatory_targets: 3599 synapses reach one neuron, expected at most 2684"):
+        Network(settings, 0, targets, *one, np.full_like(targets, 100), one[1], np.full((20, 20), 0.07))
+
+
+def test_potentials_that_leave_the_numbers_are_refused() -> None:
+    network = create(replace(SMALL, neuron=Neuron(a=1e300)), 0)
+    with pytest.raises(InputError, match="potentials are no finite numbers"):
+        present(network, np.ones((1, 169), bool))

@@ -33,9 +33,36 @@ def test_enlarging_is_bilinear() -> None:
 
 def test_a_pixel_at_the_threshold_belongs_to_the_object(preprocessor: Preprocessor) -> None:
     for level, expected in ((50, True), (49, False)):
-        image = torch.full((1, 1, 5, 5), level, dtype=torch.uint8).float() / 255
-        assert (preprocessor.binarise(image) == expected).all()
-    assert pytest.approx(50 / 255) == THRESHOLD
+        image = torch.full((1, 1, 5, 5), level, dtype=torch.uint8)
+        assert (preprocessor.binarise(image.float() / 255) == expected).all()
+        assert (preprocessor.binarise(image.double() / 255) == expected).all()
+    assert THRESHOLD == 50 / 255
+
+
+def test_no_image_makes_no_map(preprocessor: Preprocessor) -> None:
+    assert preprocessor(torch.zeros(0, 1, 5, 5)).shape == (0, 1, 5, 5)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, True])
+def test_a_size_that_is_none_is_refused(trained: Network, size: int) -> None:
+    with pytest.raises(InputError, match="expected the side of its images"):
+        Preprocessor(trained, size)
+
+
+def test_an_array_is_no_tensor(preprocessor: Preprocessor) -> None:
+    with pytest.raises(InputError, match="images are a ndarray, expected a tensor"):
+        preprocessor(np.zeros((1, 1, 5, 5)))  # type: ignore[arg-type]
+
+
+def test_a_device_that_is_not_there_is_refused(preprocessor: Preprocessor, images: Tensor) -> None:
+    with pytest.raises(InputError, match="device is 'nowhere', which this PyTorch cannot use"):
+        preprocessor(images, "nowhere")
+
+
+@pytest.mark.parametrize("shown", [np.zeros((2, 168), bool), np.zeros((2, 169)), np.zeros(169, bool)])
+def test_images_of_another_kind_are_not_imprinted(untrained: Network, shown: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"expected bool \(B, 169\)"):
+        imprint(untrained, shown)
 
 
 def test_shrinking_averages_areas() -> None:
