@@ -16,7 +16,6 @@ from neurocert.analysis.clusters import clusters
 from neurocert.analysis.snan_activity import calcium_trace, raster
 from neurocert.certify.campaign.campaign import Progress
 from neurocert.certify.certificate import Verdict
-from neurocert.certify.errors import ConfigError
 from neurocert.certify.reports import parts
 from neurocert.certify.reports.build import describe_environment, noun
 from neurocert.certify.reports.snan import schema
@@ -67,7 +66,7 @@ def study(config: StudyConfig, progress: Progress = lambda text, done, steps: No
     """
     begun = time.perf_counter()
     checkpoint = load(config.checkpoint)
-    box, recipe = require_possible(checkpoint.hybrid.preprocessor.network), _few_recipe(config)
+    box, recipes = require_possible(checkpoint.hybrid.preprocessor.network), _few_recipes(config)
     chosen = select(checkpoint.classifier, config.data, config.samples)
     samples = chosen.samples
     subject = _Subject(checkpoint, samples, chosen.indices, checkpoint.hybrid.preprocessor.binarise(samples.inputs))
@@ -98,7 +97,7 @@ def study(config: StudyConfig, progress: Progress = lambda text, done, steps: No
         shown_noise=config.shown_noise,
         pictures=_pictures(config, subject, seen),
         clouds=_clouds(config, subject, seen),
-        few_shots=() if recipe is None else tuple(_few(config, recipe, samples, count) for count in config.few_shots),
+        few_shots=tuple(_few(config, recipe, samples) for recipe in recipes),
         trace=_trace(subject, box) if checkpoint.hybrid.spiking else None,
         seed=config.seed,
         environment=describe_environment(),
@@ -107,13 +106,19 @@ def study(config: StudyConfig, progress: Progress = lambda text, done, steps: No
     )
 
 
-def _few_recipe(config: StudyConfig) -> Recipe | None:
+def _few_recipes(config: StudyConfig) -> tuple[Recipe, ...]:
+    """One for each number of images, all of them checked."""
     if config.recipe is None:
-        return None
+        return ()
     recipe = load_recipe(config.recipe)
-    if recipe.snan is None:
-        raise ConfigError(f"few shots: recipe {recipe.name} has no table [snan]", "name the recipe that the hybrid was trained by")
-    return recipe
+    recipes = tuple(training.few_shots(recipe, count) for count in config.few_shots)
+    training.require_enough(training.few_shots(recipe, max(config.few_shots)), _instead(config, recipe))
+    return recipes
+
+
+def _instead(config: StudyConfig, recipe: Recipe) -> str | None:
+    """The data to train on where they are not the recipe's own."""
+    return None if recipe.data.source == config.data else config.data
 
 
 def _noisy(binary: Mask, level: float, seed: int) -> Mask:
@@ -136,7 +141,7 @@ def _network(config: StudyConfig, checkpoint: HybridCheckpoint) -> parts.Network
     before = "SNAN" if checkpoint.hybrid.spiking else "resampling without a network"
     layers = f"{settings.excitatory}x{settings.excitatory} excitatory, {settings.inhibitory}x{settings.inhibitory} inhibitory neurons"
     return parts.Network(
-        name=config.checkpoint,
+        name=checkpoint.name,
         sha256=checkpoint.sha256,
         architecture=f"{metadata.architecture.name} behind {before} ({layers})",
         semantics=f"Images are enlarged, binarised at 50/255, and turned into maps by {before}.",
@@ -244,15 +249,13 @@ def _clouds(config: StudyConfig, subject: _Subject, seen: Sequence[Tensor]) -> t
     return tuple(clouds)
 
 
-def _few(config: StudyConfig, recipe: Recipe, samples: Samples, count: int) -> schema.FewShots:
-    """The recipe's hybrid with so many images of each class, on the samples."""
+def _few(config: StudyConfig, recipe: Recipe, samples: Samples) -> schema.FewShots:
+    """The recipe's hybrid on the samples."""
     assert recipe.snan is not None
-    spec = recipe.snan.model_copy(update={"per_class": count, "shown": min(count, recipe.snan.shown)})
-    data = None if recipe.data.source == config.data else config.data
-    hybrid = training.train(recipe.model_copy(update={"snan": spec}), data=data).hybrid
+    hybrid = training.train(recipe, data=_instead(config, recipe)).hybrid
     binary = hybrid.preprocessor.binarise(samples.inputs)
     shares = [_share(hybrid.decide(_noisy(binary, level, config.seed)) == samples.labels) for level in (0.0, config.shown_noise)]
-    return schema.FewShots(per_class=count, clean=shares[0], noisy=shares[1])
+    return schema.FewShots(per_class=recipe.snan.per_class, clean=shares[0], noisy=shares[1])
 
 
 def _trace(subject: _Subject, box: AstrocyteBox) -> schema.Trace:

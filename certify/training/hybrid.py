@@ -61,6 +61,24 @@ def train(recipe: Recipe, *, data: str | None = None, device: str = "cpu", on_ep
     return Trained(Hybrid(Preprocessor(network, height), classifier, spec.spiking), metadata, trained_on, classes)
 
 
+def few_shots(recipe: Recipe, per_class: int) -> Recipe:
+    """The recipe with so many images of each class for the classifier, and at most as many for the spiking network.
+
+    Raises:
+        RecipeError: a recipe without a table [snan].
+    """
+    if recipe.snan is None:
+        raise RecipeError(f"recipe {recipe.name} has no table [snan]", "name the recipe that the hybrid was trained by")
+    spec = recipe.snan.model_copy(update={"per_class": per_class, "shown": min(per_class, recipe.snan.shown)})
+    return recipe.model_copy(update={"snan": spec})
+
+
+def require_enough(recipe: Recipe, data: str | None) -> None:
+    """Raises InputError where the recipe's data, or the data given instead, have fewer images of a class than it asks for."""
+    assert recipe.snan is not None
+    _choose(_in_memory(loop.load_splits(recipe, data).train), recipe.snan.per_class, recipe.snan)
+
+
 def _in_memory(split: Batches) -> Samples:
     if not isinstance(split, Samples):
         raise DataError("a folder of pictures cannot be shown to a spiking network", "give IDX files, such as MNIST's, or the digits")

@@ -14,7 +14,7 @@ from neurocert.certify.reports.snan import figures
 from neurocert.certify.reports.snan.page import render
 from neurocert.certify.reports.snan.schema import Radii, Study, from_json, to_json
 from neurocert.models.data.source import load_samples
-from neurocert.models.errors import InputError
+from neurocert.models.errors import InputError, RecipeError
 from neurocert.models.snan import hybrid_files
 
 EPSILONS = (0.0, 0.0005, 0.02)
@@ -73,7 +73,7 @@ def test_nothing_is_left_under_full_noise(study: Study) -> None:
 
 def test_a_study_survives_its_json(study: Study) -> None:
     assert from_json(to_json([study])) == (study,)
-    with pytest.raises(InputError, match=r"expected a snan\.json"):
+    with pytest.raises(InputError, match="expected what this package writes into snan.json"):
         from_json("{}")
 
 
@@ -137,5 +137,13 @@ def test_a_configuration_that_makes_no_sense_is_refused(fields: dict[str, object
 
 
 def test_few_shots_need_a_hybrid_recipe(hybrid_file: Path) -> None:
-    with pytest.raises(ConfigError, match=r"recipe digits-flex-ann has no table \[snan\]"):
+    with pytest.raises(RecipeError, match=r"recipe digits-flex-ann has no table \[snan\]"):
         certify.study(certify.StudyConfig(str(hybrid_file), recipe="digits-flex-ann", few_shots=(1,)))
+
+
+def test_more_shots_than_there_are_images_are_refused_before_anything_is_computed(hybrid_file: Path) -> None:
+    steps: list[str] = []
+    config = certify.StudyConfig(str(hybrid_file), recipe="digits-snan", few_shots=(1, 1000))
+    with pytest.raises(InputError, match="got 1000 samples for each class, expected 1 to "):
+        certify.study(config, lambda text, done, of: steps.append(text))
+    assert steps == []

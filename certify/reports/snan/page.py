@@ -108,10 +108,10 @@ def _strip(pictures: Pictures, noise: float) -> Strip:
 
 
 def _plots(study: Study) -> list[Plot]:
+    moved = "spike" if study.spiking else "pixel"
+    about = f"Within its radius no change moves a single {moved}, nor the decision."
     plots = [
-        Plot(
-            "Invariance radii", "Within its radius no change moves a single spike, nor the decision.", figures.radius_histogram(study.radii)
-        ),
+        Plot("Invariance radii", about, figures.radius_histogram(study.radii)),
         Plot("Certified decisions", "Enumeration was tried for some of the samples only.", figures.verdict_curves(study)),
         Plot(
             "Embeddings",
