@@ -12,6 +12,7 @@ from neurocert.models.errors import InputError
 from neurocert.perturbations.attacks.gradient import Attack, AttackResult, Sight, Worst
 from neurocert.perturbations.attacks.softened import Softened
 from neurocert.perturbations.attacks.square import Square
+from neurocert.perturbations.attacks.surrogates import spikes
 from neurocert.perturbations.balls import Ball
 
 AT_ONCE = 128
@@ -27,7 +28,7 @@ class Refined(Attack):
     Attributes:
         attack: what finds an end, another one at each call.
         walkers: ends in the first round; each further round has twice as many, for the half of the samples that are nearest to breaking.
-        rounds: of equal cost.
+        rounds: of equal cost; one where there are no spikes, since gradients lead to the end there.
         search_on: what continues.
     """
 
@@ -50,16 +51,18 @@ class Refined(Attack):
     def search(self, network: nn.Module, inputs: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> AttackResult:
         worst = Worst(network, inputs, labels)
         tried = worst.unbroken()
-        for number in range(self.rounds):
+        for number in range(self.rounds if spikes(worst.network, inputs) else 1):
             for _ in range(2**number):
                 self._walk(tried[worst.margins[tried] > 0], worst, inputs, ball, generator)
             left = tried[worst.margins[tried] > 0]
+            if not len(left):
+                break
             tried = left[worst.margins[left].argsort()][: (len(left) + 1) // 2]
         return worst.result()
 
     def _walk(self, rows: Tensor, worst: Worst, inputs: Tensor, ball: Ball, generator: torch.Generator) -> None:
         """All walkers once, for the samples ``rows``."""
-        for some in rows.split(AT_ONCE):
+        for some in rows.split(AT_ONCE) if len(rows) else ():
             centres, labels = inputs[some], worst.labels[some]
             ends = [self.attack.search(worst.network, centres, labels, ball, generator).points for _ in range(self.walkers)]
             points = self.search_on.continue_from(torch.cat(ends), some.repeat(self.walkers), worst, inputs, ball, generator)
