@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from neurocert.certify.errors import ConfigError
 
 NORMS = ("linf", "l2", "l1", "flips")
-SUITE = "fgsm,pgd,spgd,apgd-ce,apgd-dlr,apgd-t,square,surrogates,refined"
+SUITE = "fgsm,pgd,spgd,apgd-ce,apgd-dlr,apgd-t,square,surrogates,softened,refined"
 """What ``certify attack`` runs unless told otherwise."""
 GRID = "0,0.02,0.05,0.1,0.15,0.2,0.25,0.3"
 """Its radii; [0, 0.3] is the range of the PlasticFlex thesis."""

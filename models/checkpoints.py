@@ -248,6 +248,9 @@ def _require_tensor(name: str, tensor: Tensor, expected: Tensor) -> None:
         )
     if name.endswith("running_var") and bool((tensor < 0).any()):
         raise CheckpointError(f"tensor {name}: a variance of {tensor.min().item():g}, expected none below 0")
+    if name.endswith("routing.stored") and (wrong := int(((tensor != 0) & (tensor != 1)).sum())):
+        message = f"tensor {name}: {wrong} of {tensor.numel()} values are neither 0 nor 1, expected a frozen mask"
+        raise CheckpointError(message, "PlasticFlex.freeze stores such masks")
 
 
 def _some(names: list[str], most: int = 3) -> str:

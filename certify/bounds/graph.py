@@ -163,6 +163,8 @@ class _Tracer(fx.Tracer):
             forward = partial(build, m)
             if reason := refuses(m, *args, **kwargs):
                 self.refused[self.path_of_module(m)] = reason
+        elif rule_for(m) is not None and (name := _replaced_method(m)):
+            self.refused[self.path_of_module(m)] = f"its method {name} was replaced, and the rule is that of its class"
         return super().call_module(m, forward, args, kwargs)
 
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *more: Any, **others: Any) -> Any:
@@ -175,6 +177,12 @@ class _Tracer(fx.Tracer):
         proxy = super().create_proxy(kind, target, args, kwargs, *more, **others)
         self.refused[proxy.node.name] = reason
         return proxy
+
+
+def _replaced_method(layer: nn.Module) -> str | None:
+    """Of a layer or its parts: a method that the object has instead of its class's."""
+    replaced = (name for part in layer.modules() for name in vars(part) if callable(getattr(type(part), name, None)))
+    return next(replaced, None)
 
 
 def _require_plain(network: nn.Module) -> None:

@@ -59,6 +59,28 @@ def differentiated_by(derivative: Derivative) -> Iterator[None]:
         _INSTEAD.reset(token)
 
 
+_SOFTENED: ContextVar[float | None] = ContextVar("softened", default=None)
+
+
+@contextmanager
+def softened(width: float) -> Iterator[None]:
+    """Inside the block every spike is a sigmoid: another network, which a search may descend to find points for this one.
+
+    Args:
+        width: of the sigmoid, as a share of the threshold; as it is where that is 0.
+    """
+    token = _SOFTENED.set(width)
+    try:
+        yield
+    finally:
+        _SOFTENED.reset(token)
+
+
+def _soft_spike(potential: Tensor, threshold: float | Tensor, width: float) -> Tensor:
+    unit = torch.as_tensor(threshold, dtype=potential.dtype).abs()
+    return torch.sigmoid((potential - threshold) / (width * torch.where(unit > 0, unit, 1.0)))
+
+
 class _Spike(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, potential: Tensor, threshold: float | Tensor, comparison: Comparison, derivative: Derivative) -> Tensor:
@@ -76,11 +98,16 @@ class _Spike(torch.autograd.Function):
 def spike(potential: Tensor, threshold: float | Tensor, comparison: Comparison, surrogate: str) -> Tensor:
     """1 where ``potential comparison threshold``, else 0; the gradient is the named surrogate's, or that of ``differentiated_by``.
 
+    Only inside ``softened`` it is a number between.
+
     Args:
         potential: membrane potential, any shape.
         threshold: representable in the potential's dtype; a number, or a tensor that broadcasts to the potential.
         comparison: ">" or ">=".
         surrogate: a key of ``SURROGATES``.
     """
+    width = _SOFTENED.get()
+    if width is not None:
+        return _soft_spike(potential, threshold, width)
     derivative = _INSTEAD.get() or SURROGATES[surrogate]
     return _Spike.apply(potential, threshold, comparison, derivative)  # type: ignore[return-value]

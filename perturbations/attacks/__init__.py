@@ -1,10 +1,12 @@
-"""Attacks: searches for a point of a perturbation set that changes a decision. The forward pass is always the exact network."""
+"""Attacks: searches for a point of a perturbation set that changes a decision. What they find is judged by the exact network."""
 
 from neurocert.perturbations.attacks.apgd import APGDCE, APGDDLR, APGDTargeted
 from neurocert.perturbations.attacks.estimated import SPGD
 from neurocert.perturbations.attacks.flipping import FlipSearch
 from neurocert.perturbations.attacks.gradient import FGSM, PGD, Attack, AttackResult
-from neurocert.perturbations.attacks.square import Refined, Square
+from neurocert.perturbations.attacks.refined import Refined
+from neurocert.perturbations.attacks.softened import Softened
+from neurocert.perturbations.attacks.square import Square
 from neurocert.perturbations.attacks.suite import attack, attacks, completed, special_attacks
 from neurocert.perturbations.attacks.surrogates import Surrogates
 
@@ -19,6 +21,7 @@ __all__ = [
     "AttackResult",
     "FlipSearch",
     "Refined",
+    "Softened",
     "Square",
     "Surrogates",
     "attack",

@@ -6,7 +6,7 @@ search", ECCV 2020, Algorithms 1 to 3; written from the paper.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -49,25 +49,40 @@ class Square(Attack):
     def search(self, network: nn.Module, inputs: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> AttackResult:
         worst = Worst(network, inputs, labels)
         start = (_tiles if isinstance(ball, L2Ball) else _stripes)(_images(inputs), ball, generator)
-        self.continue_from(_inside(start, inputs, ball), worst, inputs, ball, generator)
+        points = _inside(start, inputs, ball)
+        worst.offer(points)
+        worst.offer(self.continue_from(points, torch.arange(len(inputs)), worst, inputs, ball, generator))
         return worst.result()
 
-    def continue_from(self, points: Tensor, worst: Worst, inputs: Tensor, ball: Ball, generator: torch.Generator) -> None:
-        """Searches from these points on; what is broken is not searched further."""
-        move = _exchange if isinstance(ball, L2Ball) else _corner
-        centre, here = _images(inputs), worst.offer(points)
+    def continue_from(
+        self, points: Tensor, samples: Tensor, worst: Worst, inputs: Tensor, ball: Ball, generator: torch.Generator
+    ) -> Tensor:
+        """Searches from these points on. What is broken, from whichever point, is not searched further.
+
+        Args:
+            points: (P, *shape), each inside the set around the sample that ``samples`` (P,) names.
+            worst, inputs: of all samples.
+
+        Returns:
+            Where each search ended, (P, *shape); ``worst`` knows of those that broke a decision, and of no other.
+        """
+        move, centres = _exchange if isinstance(ball, L2Ball) else _corner, inputs[samples]
+        with torch.no_grad():
+            here = margins(worst.network(points), worst.labels[samples])
         for query in range(1, self.queries):
-            rows = ((here > 0) & (worst.margins > 0)).nonzero()[:, 0]
+            rows = ((here > 0) & (worst.margins[samples] > 0)).nonzero()[:, 0]
             if not len(rows):
                 break
-            window = self._window(query, centre.shape)
-            moved = _inside(move(_images(points[rows]), centre[rows], ball, window, generator), inputs[rows], ball)
+            window = self._window(query, _images(inputs).shape)
+            moved = _inside(move(_images(points[rows]), _images(centres[rows]), ball, window, generator), centres[rows], ball)
             with torch.no_grad():
-                found = margins(worst.network(moved), worst.labels[rows])
+                found = margins(worst.network(moved), worst.labels[samples[rows]])
             better = found <= here[rows]
             here = here.index_copy(0, rows, torch.where(better, found, here[rows]))
             points = points.index_copy(0, rows, torch.where(spread(better, moved), moved, points[rows]))
-        worst.offer(points)
+            if bool((found <= 0).any()):
+                worst.merge(samples[rows[found <= 0]], moved[found <= 0])
+        return points
 
     def _window(self, query: int, shape: torch.Size) -> tuple[int, int]:
         """(height, width) of the squares at this query; as wide as their area asks where the image is low."""
@@ -75,30 +90,6 @@ class Square(Attack):
         area = self.area / 2 ** sum(query > share * self.queries for share in HALVINGS) * height * width
         high = min(height, max(1, round(area**0.5)))
         return high, min(width, max(1, round(area / high)))
-
-
-@dataclass(frozen=True)
-class Refined(Attack):
-    """Another attack, and from the worst points that it found on a random search by small squares.
-
-    Attributes:
-        attack: what finds the first points.
-        search_on: what continues.
-    """
-
-    attack: Attack
-    search_on: Square = field(default_factory=lambda: Square(queries=1500, area=0.03))
-    name: ClassVar[str] = "refined"
-    sees: ClassVar[Sight] = "both"
-
-    def describe(self) -> str:
-        return f"refined: {self.attack.describe()}; then from its worst points on {self.search_on.describe()}"
-
-    def search(self, network: nn.Module, inputs: Tensor, labels: Tensor, ball: Ball, generator: torch.Generator) -> AttackResult:
-        worst = Worst(network, inputs, labels)
-        found = self.attack.search(worst.network, inputs, labels, ball, generator)
-        self.search_on.continue_from(found.points, worst, inputs, ball, generator)
-        return worst.result()
 
 
 def _images(inputs: Tensor) -> Tensor:

@@ -8,7 +8,9 @@ from neurocert.perturbations.attacks.estimated import SPGD
 from neurocert.perturbations.attacks.flipping import FlipSearch
 from neurocert.perturbations.attacks.gradient import FGSM, PGD, Attack
 from neurocert.perturbations.attacks.library import PREFIX, library_attack
-from neurocert.perturbations.attacks.square import Refined, Square
+from neurocert.perturbations.attacks.refined import Refined
+from neurocert.perturbations.attacks.softened import Softened
+from neurocert.perturbations.attacks.square import Square
 from neurocert.perturbations.attacks.surrogates import Surrogates
 from neurocert.perturbations.flips import Flips
 from neurocert.perturbations.sets import Ball
@@ -25,7 +27,8 @@ def attacks() -> tuple[Attack, ...]:
         APGDTargeted(),
         Square(),
         Surrogates(),
-        Refined(Surrogates(PGD(steps=10, restarts=1))),
+        Softened(),
+        Refined(),
     )
 
 

@@ -36,7 +36,7 @@ class Surrogates(Attack):
         attack: what is repeated.
     """
 
-    attack: Attack = field(default_factory=lambda: PGD(steps=50, restarts=2, step_ratio=0.25))
+    attack: Attack = field(default_factory=lambda: PGD(steps=25, restarts=1, step_ratio=0.25))
     name: ClassVar[str] = "surrogates"
 
     def describe(self) -> str:

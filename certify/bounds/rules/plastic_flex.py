@@ -15,7 +15,8 @@ from neurocert.certify.bounds.relaxations.masks import BinaryMask, HardSigmoidMa
 from neurocert.certify.bounds.relaxations.routing import Planes, fixed_bounds, fixed_planes, routing_bounds, routing_planes
 from neurocert.certify.bounds.rules.arithmetic import summed_to
 from neurocert.certify.bounds.window import Window, whole
-from neurocert.models.layers.plastic_flex import BINARY_MASKS, MaskRouting, Mixture
+from neurocert.models.layers.plastic_flex import BINARY_MASKS, MaskActivation, MaskRouting, Mixture, gate
+from neurocert.models.layers.step import Step
 
 MASKS: dict[str, type[HardSigmoidMask | SigmoidMask]] = {"hard-sigmoid": HardSigmoidMask, "sigmoid": SigmoidMask}
 LIPSCHITZ = {"hard-sigmoid": 1 / 6, "sigmoid": 1 / 4, **dict.fromkeys(BINARY_MASKS, 0.0)}
@@ -115,8 +116,26 @@ def _local(layer: MaskRouting, window: Window, shapes: tuple[torch.Size, ...]) -
 
 
 def _refuses(layer: MaskRouting, inputs: tuple[torch.Size, ...], output: torch.Size) -> str | None:
-    unsettled = layer.norm is not None and layer.norm.running_mean is None
-    return "its logits' batch norm keeps no running statistics" if unsettled else None
+    """The rule reads a mask's name, numbers and batch norm: the layer must be made of just these."""
+    values = layer.stored if layer.activation == "frozen" else layer.threshold
+    if values.shape != output or not values.is_floating_point():
+        return f"its mask has {values.dtype} values of shape {tuple(values.shape)}, expected floats of shape {tuple(output)}"
+    if layer.activation == "frozen":
+        return None
+    if not _is_gate(layer.gate, layer.activation):
+        return f"its gate is {layer.gate}, expected that of the mask {layer.activation}"
+    if layer.norm is None:
+        return None
+    if type(layer.norm) is not nn.BatchNorm2d or not layer.norm.affine:
+        return f"its logits' norm is {layer.norm}, expected a BatchNorm2d with weight and bias"
+    return "its logits' batch norm keeps no running statistics" if layer.norm.running_mean is None else None
+
+
+def _is_gate(module: nn.Module, activation: MaskActivation) -> bool:
+    expected = gate(activation)
+    if type(module) is not type(expected) or not isinstance(module, Step) or not isinstance(expected, Step):
+        return type(module) is type(expected)
+    return module.comparison == expected.comparison and bool((module.threshold == expected.threshold).all())
 
 
 def _mixture_interval(layer: Mixture, inputs: Inputs) -> tuple[Box, ...]:

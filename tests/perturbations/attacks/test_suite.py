@@ -21,6 +21,7 @@ from neurocert.perturbations.attacks import (
     APGDTargeted,
     Attack,
     Refined,
+    Softened,
     Square,
     Surrogates,
     attack,
@@ -38,7 +39,8 @@ QUICK = (
     APGDTargeted(steps=4, targets_tried=3),
     Square(queries=30),
     Surrogates(PGD(steps=2, restarts=1)),
-    Refined(PGD(steps=2, restarts=1), Square(queries=10, area=0.1)),
+    Softened(steps=4, restarts=2),
+    Refined(Softened(steps=3, restarts=1), 2, 2, Square(queries=10, area=0.1)),
 )
 KINDS = (LinfBall, L2Ball, L1Ball)
 BALLS = (LinfBall(0.05, 0.0, 1.0), L2Ball(0.5, 0.0, 1.0), L1Ball(2.0, 0.0, 1.0))
@@ -123,7 +125,8 @@ LINEAR = {
     "apgd-t": APGDTargeted(),
     "square": Square(queries=300),
     "surrogates": Surrogates(),
-    "refined": Refined(PGD(steps=10), Square(queries=20)),
+    "softened": Softened(),
+    "refined": Refined(Softened(steps=20, restarts=1), 1, 1, Square(queries=20)),
 }
 SLACK = {"spgd": 1.1, "square": 1.3}
 
@@ -216,6 +219,8 @@ def test_names() -> None:
         (lambda: APGDTargeted(targets_tried=0), "APGD-T: got targets_tried 0"),
         (lambda: Square(queries=0), "Square: got queries 0"),
         (lambda: Square(area=1.5), "area 1.5"),
+        (lambda: Softened(restarts=0), "softened: got steps 60, restarts 0"),
+        (lambda: Refined(walkers=0), "refined: got walkers 0"),
     ],
 )
 def test_bad_parameters(make: Callable[[], Attack], message: str) -> None:
