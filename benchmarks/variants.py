@@ -67,7 +67,7 @@ class Table:
 
 
 TABLES = {
-    "digits": Table(tuple(f"digits-vgg6-{v}{way}" for way in ("", "-robust") for v in VARIANTS), 50, 30.0),
+    "digits": Table(tuple(f"digits-vgg6-{v}{way}" for way in ("", "-robust") for v in VARIANTS), 20, 30.0),
     "mnist": Table(
         (
             *(f"mnist-vgg6-small-{v}{way}" for way in ("", "-robust") for v in VARIANTS),

@@ -73,7 +73,7 @@ def test_nothing_is_left_under_full_noise(study: Study) -> None:
 
 def test_a_study_survives_its_json(study: Study) -> None:
     assert from_json(to_json([study])) == (study,)
-    with pytest.raises(InputError, match="expected what this package writes into snan.json"):
+    with pytest.raises(InputError, match=r"expected what this package writes into snan\.json"):
         from_json("{}")
 
 
