@@ -65,13 +65,12 @@ def few_pieces(folder: Path, store: Path, test: int, few: tuple[int, ...], model
     for per_class in few:
         for split in SPLITS:
             key = f"few shots of mnist/{model}/split {split}/{per_class} per class"
-            yield key, partial(_few, folder, store / f"few-{per_class}-{test}-{split}", per_class, test, split, model)
+            yield key, partial(_few, folder, store / f"{folder.name}-{per_class}-{test}-{split}", per_class, test, split, model)
 
 
 def _few(folder: Path, store: Path, per_class: int, test: int, split: int, model: str) -> list[Record]:
-    return _few_shots(
-        choose(_samples(folder, "train"), per_class, split), choose(_samples(folder, "test"), test, split), split, store, model
-    )
+    train, shown = choose(_samples(folder, "train"), per_class, split), choose(_samples(folder, "test"), test, split)
+    return _few_shots(Stage(train, split, store), shown, model)
 
 
 def drawing_pieces(file: Path, store: Path, model: str) -> Iterator[Piece]:
@@ -90,17 +89,16 @@ def _drawings(file: Path, store: Path, drawings: int, subset: int, model: str) -
     members = [random.permutation(np.flatnonzero(characters == one)) for one in random.choice(np.unique(characters), 10, replace=False)]
     shown, left = (np.concatenate([part[cut] for part in members]) for cut in (slice(drawings), slice(drawings, None)))
     train, test = (make_samples(torch.from_numpy(images[part]).float(), _labels(characters[part]), "omniglot") for part in (shown, left))
-    return _few_shots(train, test, subset, store, model)
+    return _few_shots(Stage(train, subset, store, situation_based=False), test, model)
 
 
 def _labels(characters: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.unique(characters, return_inverse=True)[1].astype(np.int64))
 
 
-def _few_shots(train: Samples, test: Samples, seed: int, store: Path, model: str) -> list[Record]:
-    stage = Stage(train, seed, store, situation_based=False)
+def _few_shots(stage: Stage, test: Samples, model: str) -> list[Record]:
     noisy = {level: stage.inputs("test", test.inputs, level) for level in (0.0, FEW_NOISE)}
-    fitted = _fitted(model, stage.inputs("train", train.inputs, 0.0), train, seed)
+    fitted = _fitted(model, stage.inputs("train", stage.train.inputs, 0.0), stage.train, stage.seed)
     return [record for record in scores(FEW_ROWS, fitted, noisy[0.0], noisy, test.labels) if record["classes"] == "ten"]
 
 
