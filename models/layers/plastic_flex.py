@@ -98,6 +98,7 @@ class MaskRouting(nn.Module):
         stored: a frozen mask (C, H, W), NaN until it is set; no other mask has it.
     """
 
+    activation: MaskActivation
     threshold: nn.Parameter
     stored: Tensor
 
