@@ -23,7 +23,7 @@ from neurocert.certify.reports.snan.config import StudyConfig
 from neurocert.certify.selection import select
 from neurocert.certify.training import hybrid as training
 from neurocert.certify.verifiers.binarised import Norm, enumerate_undecided, invariance
-from neurocert.certify.verifiers.flips import Smoothing, smooth
+from neurocert.certify.verifiers.flips import Smoothing, single_flips, smooth
 from neurocert.models.data.samples import Samples
 from neurocert.models.networks.classifier import Classifier
 from neurocert.models.snan.hybrid import Hybrid
@@ -70,15 +70,20 @@ def study(config: StudyConfig, progress: Progress = lambda text, done, steps: No
     chosen = select(checkpoint.classifier, config.data, config.samples)
     samples = chosen.samples
     subject = _Subject(checkpoint, samples, chosen.indices, checkpoint.hybrid.preprocessor.binarise(samples.inputs))
-    steps = len(config.noise) + 3
+    exhausted = min(config.single_flips, len(chosen.indices))
+    steps = len(config.noise) + 3 + exhausted
     seen = []
     for done, level in enumerate(config.noise):
         progress(f"noise {level:g}", done, steps)
         seen.append(checkpoint.hybrid.maps(_noisy(subject.binary, level, config.seed)))
-    progress("invariance and enumeration", steps - 3, steps)
+    progress("invariance and enumeration", len(config.noise), steps)
     right = checkpoint.hybrid.classify(seen[0]) == samples.labels
     radii: dict[Norm, np.ndarray] = {norm: invariance(checkpoint.hybrid.preprocessor, samples.inputs, norm).radius for norm in NORMS}
     outcomes = _outcomes(config, subject, right, radii["linf"])
+    flipped = []
+    for position in range(exhausted):
+        progress(f"every single flip of sample {subject.indices[position]}", len(config.noise) + 1 + position, steps)
+        flipped.append(_single_flips(subject, position, bool(right[position])))
     progress("random flips", steps - 2, steps)
     smoothing = _smoothing(config, subject) if config.smoothed else None
     progress("spikes, calcium and few shots", steps - 1, steps)
@@ -92,6 +97,7 @@ def study(config: StudyConfig, progress: Progress = lambda text, done, steps: No
         radii=tuple(schema.Radii(norm=norm, values=tuple(values.tolist())) for norm, values in radii.items()),
         outcomes=outcomes,
         summaries=tuple(_summary(epsilon, outcomes) for epsilon in config.epsilons),
+        single_flips=tuple(flipped),
         smoothing=smoothing,
         levels=_levels(config, subject, seen),
         shown_noise=config.shown_noise,
@@ -190,6 +196,13 @@ def _summary(epsilon: float, outcomes: Sequence[schema.Outcome]) -> schema.Summa
     return schema.Summary(epsilon=epsilon, by_invariance=parts.Share.of(by_invariance, len(here)), **shares)
 
 
+def _single_flips(subject: _Subject, position: int, right: bool) -> schema.SingleFlips:
+    """Nothing is tried where the sample is misclassified as it is."""
+    sample, binary = subject.indices[position], subject.binary[position]
+    breaking = single_flips(subject.hybrid.decide, binary, int(subject.samples.labels[position])) if right else []
+    return schema.SingleFlips(sample=sample, pixels=len(binary) if right else 0, breaking=tuple(breaking))
+
+
 def _smoothing(config: StudyConfig, subject: _Subject) -> schema.Smoothing:
     count = min(config.smoothed, len(subject.indices))
     settings = Smoothing(config.flip, selection=max(1, config.draws // 10), estimation=config.draws, alpha=RISK / count)
@@ -201,7 +214,7 @@ def _smoothing(config: StudyConfig, subject: _Subject) -> schema.Smoothing:
     right = [row.flips for row in rows if row.predicted == row.label]
     shares = tuple(parts.Share.of(sum(flips >= k for flips in right), len(rows)) for k in range(max([*right, 0]) + 2))
     description = f"{settings.describe()}, so that all hold with probability {1 - RISK:g}."
-    return schema.Smoothing(description=description, samples=tuple(rows), certified=shares)
+    return schema.Smoothing(description=description, flip=config.flip, draws=config.draws, risk=RISK, samples=tuple(rows), certified=shares)
 
 
 def _levels(config: StudyConfig, subject: _Subject, seen: Sequence[Tensor]) -> tuple[schema.Level, ...]:

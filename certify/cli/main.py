@@ -157,6 +157,9 @@ def _snan(
     budget: Annotated[int, typer.Option(help="At most so many undecided pixels; each doubles the runs.")] = 6,
     noise: Annotated[str, typer.Option(help="Shares of inverted pixels, from 0.")] = "0,0.1,0.2,0.3,0.4,0.5",
     shown_noise: Annotated[float, typer.Option(help="That of pictures, clusters and few shots.")] = 0.2,
+    single_flips: Annotated[
+        int, typer.Option(metavar="N", help="Invert every pixel of so many samples alone; costs as many runs as there are pixels.")
+    ] = 0,
     smooth: Annotated[int, typer.Option(metavar="N", help="Smooth the decisions on so many samples over random flips.")] = 5,
     flip: Annotated[float, typer.Option(help="Probability of each flip, below 0.5.")] = 0.05,
     draws: Annotated[int, typer.Option(help="Fresh draws for each smoothed decision.")] = 200,
@@ -170,7 +173,7 @@ def _snan(
     from neurocert.certify.cli.snan import configurations, study_all
 
     configs = configurations(
-        hybrids, data, epsilon, samples, enumerate_, budget, noise, shown_noise, smooth, flip, draws, recipe, few_shots, seed
+        hybrids, data, epsilon, samples, enumerate_, budget, single_flips, noise, shown_noise, smooth, flip, draws, recipe, few_shots, seed
     )
     study_all(configs, out, as_json=json)
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from neurocert import certify
-from neurocert.analysis.statistics import clopper_pearson
+from neurocert.analysis.statistics import Proportion, clopper_pearson
 from neurocert.certify.errors import ConfigError
 from neurocert.certify.reports.snan import figures
-from neurocert.certify.reports.snan.page import render
+from neurocert.certify.reports.snan.page import overview, render
 from neurocert.certify.reports.snan.schema import Radii, Study, from_json, to_json
 from neurocert.models.data.source import load_samples
 from neurocert.models.errors import InputError, RecipeError
@@ -23,7 +24,15 @@ EPSILONS = (0.0, 0.0005, 0.02)
 @pytest.fixture(scope="module")
 def config(hybrid_file: Path) -> certify.StudyConfig:
     return certify.StudyConfig(
-        str(hybrid_file), samples=24, epsilons=EPSILONS, enumerated=12, budget=8, noise=(0.0, 0.2, 0.5), smoothed=2, draws=20
+        str(hybrid_file),
+        samples=24,
+        epsilons=EPSILONS,
+        enumerated=12,
+        budget=8,
+        noise=(0.0, 0.2, 0.5),
+        single_flips=6,
+        smoothed=2,
+        draws=20,
     )
 
 
@@ -99,9 +108,31 @@ def test_axes_say_radii_and_flips_as_people_write_them(study: Study) -> None:
 
 def test_the_risk_of_smoothing_is_shared_among_the_samples(study: Study) -> None:
     assert study.smoothing is not None and len(study.smoothing.samples) == 2
+    assert (study.smoothing.flip, study.smoothing.draws, study.smoothing.risk) == (0.05, 20, 0.001)
     assert "bound at 0.9995, so that all hold with probability 0.999." in study.smoothing.description
     for row in study.smoothing.samples:
         assert row.probability == clopper_pearson(row.successes, 20, 1 - 2 * 0.0005)[0]
+
+
+def test_single_flips_are_what_the_hybrid_decides_of_each(study: Study, hybrid_file: Path) -> None:
+    hybrid, data = hybrid_files.load(hybrid_file).hybrid, load_samples("digits").take(range(6))
+    binary, unperturbed = hybrid.preprocessor.binarise(data.inputs), hybrid(data.inputs)
+    assert [row.sample for row in study.single_flips] == list(range(6))
+    for image, label, decided, row in zip(binary, data.labels, unperturbed, study.single_flips, strict=True):
+        decisions = [int(hybrid.decide((image ^ one)[None])[0]) for one in np.eye(len(image), dtype=bool)]
+        breaking = tuple(pixel for pixel, decision in enumerate(decisions) if decision != int(label))
+        assert (row.pixels, row.breaking) == ((len(image), breaking) if decided == label else (0, ()))
+        assert row.certified == (bool(decided == label) and not breaking)
+    assert {row.certified for row in study.single_flips} == {True, False}
+
+
+def test_the_page_counts_single_flips_where_they_were_tried(study: Study) -> None:
+    proved = sum(row.certified for row in study.single_flips)
+    rows = {row[0]: row[1:] for row in overview([study, study.model_copy(update={"single_flips": ()})])}
+    assert rows["certified, any one pixel inverted"] == (str(Proportion(proved, 6)), "not tried")
+    assert "One pixel inverted" in render([study])
+    untried = study.model_copy(update={"single_flips": ()})
+    assert "One pixel inverted" not in render([untried]) and "any one pixel" not in str(overview([untried]))
 
 
 def test_the_control_has_the_same_radii_and_no_spikes(config: certify.StudyConfig, study: Study, control_file: Path) -> None:
@@ -125,7 +156,7 @@ def test_one_sample_is_enough(hybrid_file: Path) -> None:
         ({"epsilons": (0.2, 0.1)}, "expected increasing radii"),
         ({"epsilons": (-0.1,)}, "expected finite numbers >= 0"),
         ({"budget": 17}, "budget is 17, expected 0 to 16 pixels"),
-        ({"smoothed": -1}, "enumerate and smooth: got 10 and -1"),
+        ({"smoothed": -1}, "enumerate, single flips and smooth: got 10, 0 and -1"),
         ({"flip": 0.5}, "flip is 0.5, expected a probability"),
         ({"few_shots": (1,)}, "give both a recipe and numbers of images"),
         ({"recipe": "digits-snan", "few_shots": (0,)}, "expected whole numbers >= 1"),

@@ -25,6 +25,7 @@ class StudyConfig:
         budget: at most so many undecided pixels, each of which doubles the presentations.
         noise: shares of inverted pixels (after enlarging), increasing from 0.
         shown_noise: one of them, that pictures and clusters show.
+        single_flips: of how many samples every pixel of the enlarged binary image is inverted alone: a proof, for one run of each.
         smoothed: of how many samples the decision is smoothed over flips.
         flip: probability of a flip of each pixel.
         draws: fresh draws for each.
@@ -41,6 +42,7 @@ class StudyConfig:
     budget: int = 6
     noise: tuple[float, ...] = NOISE
     shown_noise: float = 0.2
+    single_flips: int = 0
     smoothed: int = 5
     flip: float = 0.05
     draws: int = 200
@@ -54,8 +56,10 @@ class StudyConfig:
         _require(len(self.epsilons) > 0 and finite, f"epsilon is {list(self.epsilons)}, expected finite numbers >= 0")
         _require(all(a < b for a, b in pairwise(self.epsilons)), f"epsilon is {list(self.epsilons)}, expected increasing radii")
         _require(0 <= self.budget <= MAX_BUDGET, f"budget is {self.budget}, expected 0 to {MAX_BUDGET} pixels")
-        counts = self.enumerated, self.smoothed
-        _require(min(counts) >= 0, f"enumerate and smooth: got {counts[0]} and {counts[1]}, expected numbers of samples >= 0")
+        counts = self.enumerated, self.single_flips, self.smoothed
+        _require(
+            min(counts) >= 0, "enumerate, single flips and smooth: got {}, {} and {}, expected numbers of samples >= 0".format(*counts)
+        )
         inside = all(0 <= level <= 1 for level in self.noise)  # NaN is not
         _require(inside, f"noise is {list(self.noise)}, expected shares of pixels in [0, 1]")
         increasing = self.noise[:1] == (0.0,) and all(a < b for a, b in pairwise(self.noise))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
+from neurocert.analysis.statistics import Proportion
 from neurocert.certify.reports.documents import ReportFiles, template, write_files
 from neurocert.certify.reports.figures import COLOURS, Figure
 from neurocert.certify.reports.images import picture
@@ -49,6 +50,8 @@ def overview(studies: Sequence[Study]) -> tuple[tuple[str, ...], ...]:
     rows.append(("maps from", *("SNAN" if study.spiking else "resampling alone" for study in studies)))
     for position, summary in enumerate(studies[0].summaries):
         rows.append((f"certified, radius {summary.epsilon:g}", *(str(s.summaries[position].certified.proportion) for s in studies)))
+    if any(study.single_flips for study in studies):
+        rows.append(("certified, any one pixel inverted", *map(_single_flips, studies)))
     for position, level in enumerate(studies[0].levels):
         rows.append((f"right, noise {level.noise:g}", *(str(s.levels[position].correct.proportion) for s in studies)))
     return tuple(rows)
@@ -90,6 +93,11 @@ def _claim(study: Study) -> str:
         return f"No decision is proved to stay within the least radius asked for, {study.summaries[0].epsilon:g}."
     last = proved[-1]
     return f"Within an L∞ radius of {last.epsilon:g}, {_words(last.certified)} of the {study.data.noun} are proved to be decided rightly."
+
+
+def _single_flips(study: Study) -> str:
+    tried = study.single_flips
+    return str(Proportion(sum(row.certified for row in tried), len(tried))) if tried else "not tried"
 
 
 def _words(share: Share) -> str:

@@ -61,6 +61,25 @@ class Radii(Strict):
     values: Annotated[tuple[Radius, ...], Field(min_length=1)]
 
 
+class SingleFlips(Strict):
+    """What inverting every pixel of a sample's binary image alone does; none that breaks is a proof for one inverted pixel.
+
+    Attributes:
+        sample: its index in the data set.
+        pixels: how many were inverted, each alone; 0 where the sample is misclassified as it is.
+        breaking: those whose inversion changes the decision.
+    """
+
+    sample: Count
+    pixels: Count
+    breaking: tuple[Count, ...]
+
+    @property
+    def certified(self) -> bool:
+        """Right, and right for every image that differs from this one in one pixel."""
+        return self.pixels > 0 and not self.breaking
+
+
 class Smoothed(Strict):
     """See ``Smoothed`` of ``neurocert.certify.verifiers.flips``."""
 
@@ -73,9 +92,20 @@ class Smoothed(Strict):
 
 
 class Smoothing(Strict):
-    """Decisions smoothed over random flips; ``certified[k]``: right, and so for every k flipped pixels."""
+    """Decisions smoothed over random flips.
+
+    Attributes:
+        description: the model in words.
+        flip: probability with which each pixel is inverted.
+        draws: fresh ones, for each sample.
+        risk: probability that any of these certificates is wrong, over the draws.
+        certified: at k, samples that are decided rightly, and so for every k flipped pixels.
+    """
 
     description: Text
+    flip: Annotated[float, Field(gt=0, lt=0.5)]
+    draws: Annotated[int, Field(ge=1)]
+    risk: Annotated[float, Field(gt=0, lt=1)]
     samples: Annotated[tuple[Smoothed, ...], Field(min_length=1)]
     certified: tuple[Share, ...]
 
@@ -160,6 +190,7 @@ class Study(Strict):
         shown: classes that the spiking network was shown.
         samples: indices in the data set.
         shown_noise: the level of pictures, cloud and few shots.
+        single_flips: one for each sample of which it was asked.
         smoothing: None where it was not asked for; trace likewise for the control.
     """
 
@@ -172,6 +203,7 @@ class Study(Strict):
     radii: Annotated[tuple[Radii, ...], Field(min_length=1)]
     outcomes: tuple[Outcome, ...]
     summaries: Annotated[tuple[Summary, ...], Field(min_length=1)]
+    single_flips: tuple[SingleFlips, ...]
     smoothing: Smoothing | None
     levels: Annotated[tuple[Level, ...], Field(min_length=1)]
     shown_noise: Unit
