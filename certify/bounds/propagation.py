@@ -67,6 +67,7 @@ class Propagation:
             self.bounds[parameter.value] = Interval(*(end.expand(len(inputs.centres), *end.shape) for end in ends))
         self.backward = Backward(graph, inputs, arithmetic, self.bounds)
         self._some: dict[tuple[int, int], Backward] = {}
+        self._tightened: dict[Value, Tensor] = {}
         self._largest = max([graph.input_shape.numel(), *(sum(shape.numel() for shape in node.shapes) for node in graph.nodes)])
         self._largest = max([self._largest, *(parameter.centre.numel() for parameter in graph.parameters)])
         for node in graph.nodes:
@@ -113,8 +114,12 @@ class Propagation:
             return
         wanted = rule.refine(node.layer, tuple(self.bounds[value] for value in node.inputs))
         for value, mask in zip(node.inputs, wanted, strict=True):
-            if mask is not None and bool(mask.any()) and self._refinable(value):
-                self._tighten(value, mask)
+            if mask is None or not self._refinable(value):
+                continue
+            done = self._tightened.get(value)
+            if bool((missing := mask if done is None else mask & ~done).any()):  # what comes before has not changed since
+                self._tighten(value, missing)
+                self._tightened[value] = missing if done is None else missing | done
 
     def _refinable(self, value: Value) -> bool:
         """Whether linear bounds can beat this value's interval: some layer before it has lost how its inputs depend on one another."""

@@ -40,7 +40,7 @@ class Planes:
 
     def move(self, a: Tensor) -> Tensor:
         """Coefficients (R, B or 1, ..., n) on p as coefficients (R, B, ..., n) on x."""
-        return (a[..., None, :] @ self.slopes)[..., 0, :]
+        return (a.movedim(0, -2) @ self.slopes).movedim(-2, 0)  # all rows in one product with each matrix
 
 
 def softmax_bounds(outer: Outer, lower: Tensor, upper: Tensor) -> Box:
