@@ -38,6 +38,12 @@ def surroundings() -> dict[str, Any]:
     }
 
 
+def in_words(machine: dict[str, Any]) -> str:
+    """What ``surroundings`` found, in a phrase."""
+    versions = machine["versions"]
+    return f"{machine['processor']}, {machine['threads']} thread, load {machine['load']}, torch {versions['torch']}"
+
+
 def _processor() -> str:
     information = Path("/proc/cpuinfo")
     lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []

@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import snan_page
+from measuring import in_words
 
 from neurocert.analysis.statistics import clopper_pearson
 
@@ -45,7 +46,7 @@ empty has not been measured yet."""
 
 def page() -> str:
     """The whole page."""
-    snan = (*_snan(), *snan_page.protocols(), *snan_page.invariance())
+    snan = (*_snan(), *snan_page.protocols(), *snan_page.invariance(), *snan_page.maps())
     return "\n".join([HEAD, *_training(), *_variants(), *_claims(), *_spiking(), *_soundness(), *_peers(), *_forward(), *snan]) + "\n"
 
 
@@ -53,15 +54,10 @@ def _read(name: str) -> Any:
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def _machine(machine: dict[str, Any]) -> str:
-    versions = machine["versions"]
-    return f"{machine['processor']}, {machine['threads']} thread, load {machine['load']}, torch {versions['torch']}"
-
-
 def _training() -> Iterator[str]:
     found = _read("training")
     yield "## Networks trained through bounds\n"
-    yield f"`benchmarks/training.py`, {_machine(found['machine'])}. Test images; certified by intervals.\n"
+    yield f"`benchmarks/training.py`, {in_words(found['machine'])}. Test images; certified by intervals.\n"
     yield "| network | epsilon | clean | under PGD | certified | goal | training, CPU minutes |\n|---|---|---|---|---|---|---|"
     for name, row in found["rows"].items():
         met = "met" if row["certified_interval"]["share"] >= row["goal"] else "missed"
@@ -73,7 +69,7 @@ def _training() -> Iterator[str]:
 def _variants() -> Iterator[str]:
     found = _read("variants")
     yield "## The six variants\n"
-    yield f"`benchmarks/variants.py`, {_machine(found['machine'])}.\n\n{HOW_VARIANTS}\n"
+    yield f"`benchmarks/variants.py`, {in_words(found['machine'])}.\n\n{HOW_VARIANTS}\n"
     tables = {source: found[source] for source in found["samples"] if source in found}
     keys = (key for rows in tables.values() for row in rows.values() for key in row if key.startswith("attack "))
     names = list(dict.fromkeys(key.removeprefix("attack ") for key in keys))
@@ -157,7 +153,7 @@ def _share(share: dict[str, Any]) -> str:
 def _spiking() -> Iterator[str]:
     found = _read("spiking")
     yield "## What each idea certifies on a spiking network\n"
-    yield f"`benchmarks/spiking.py`, 64-64-64-10 on 8x8 digits, {_machine(found['machine'])}.\n"
+    yield f"`benchmarks/spiking.py`, 64-64-64-10 on 8x8 digits, {in_words(found['machine'])}.\n"
     yield "| T | epsilon | way | certified | mean bound | CPU seconds |\n|---|---|---|---|---|---|"
     for row in found["rows"]:
         lower, upper = row["interval_95"]
@@ -173,7 +169,7 @@ def _claims() -> Iterator[str]:
     each = f"{min(seeds)} to {max(seeds)} seeds" if min(seeds) < max(seeds) else f"{max(seeds)} seeds each"
     yield "## The claims about PlasticFlex\n"
     yield (
-        f"`benchmarks/claims.py`: recipes digits-vgg6-VARIANT, {each}, {_machine(found['machine'])}. Accuracy on all "
+        f"`benchmarks/claims.py`: recipes digits-vgg6-VARIANT, {each}, {in_words(found['machine'])}. Accuracy on all "
         f"test images. Attacked: the first {settings['attacked']}, l-infinity radii {_list(settings['radii'])}; an area is the mean "
         "accuracy over the radii from 0 on. The worst attack is PGD, then Square, then PGD through every surrogate refined by random "
         f"search, each on what is left. Certified: by linear bounds, at radius {settings['certified_radii'][-1]:g}, the first "
@@ -229,7 +225,7 @@ def _soundness() -> Iterator[str]:
 def _forward() -> Iterator[str]:
     found = _read("forward")
     yield "## Linear bounds carried forward, beside those that go backward\n"
-    yield f"`benchmarks/forward.py`, {found['samples']} inputs, {_machine(found['surroundings'])}. Mean width of the output's"
+    yield f"`benchmarks/forward.py`, {found['samples']} inputs, {in_words(found['surroundings'])}. Mean width of the output's"
     yield "bounds / CPU s. Forward bounds are computed without a charge for rounding, which favours them. They are no part of the engine.\n"
     ways = list(next(iter(found["cases"].values())))
     cases = found["cases"].items()
@@ -248,7 +244,7 @@ def _peers() -> Iterator[str]:
         for part, row in parts.items():
             title = f"{name}{', ' + part if part else ''}"
             met, width = "yes" if row["met"] else "**no**", _number(row.get("width ratio"))
-            yield f"| {title} | {case['target']} | {met} | {_time_ratio(row)} | {width} | {case['n']} | {_machine(case)} |"
+            yield f"| {title} | {case['target']} | {met} | {_time_ratio(row)} | {width} | {case['n']} | {in_words(case)} |"
     yield ""
 
 
@@ -264,7 +260,7 @@ def _snan() -> Iterator[str]:
     yield "## The spiking neuron-astrocyte network\n"
     seconds = max(row["seconds"] for row in letters["rows"])
     yield (
-        f"`benchmarks/snan_letters.py`, recall of twenty characters, {len(letters['rows'])} seeds, {_machine(letters['machine'])}; "
+        f"`benchmarks/snan_letters.py`, recall of twenty characters, {len(letters['rows'])} seeds, {in_words(letters['machine'])}; "
         f"{letters['rows'][0]['model seconds']} s of model time in at most {seconds:.0f} s (target 60).\n"
     )
     yield "| balanced accuracy | reference | by seed | mean | within 0.01 |\n|---|---|---|---|---|"
@@ -274,7 +270,7 @@ def _snan() -> Iterator[str]:
         yield f"| {name} | {reference} | {seeds} | {letters['mean'][name]:.4f} | {met} |"
     met = "met" if speed["met"] else "**missed**"
     yield (
-        f"\n`benchmarks/snan_speed.py`, one 30 ms presentation, {speed['workers']} workers, {_machine(speed['machine'])}; peak "
+        f"\n`benchmarks/snan_speed.py`, one 30 ms presentation, {speed['workers']} workers, {in_words(speed['machine'])}; peak "
         f"{speed['peak GiB']:.2f} GiB. Target, a batch of 100: 0.05 s per image on two idle cores, that is 0.1 core seconds, {met}. The "
         "clock includes waiting for other work on the machine.\n"
     )

@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
+from measuring import in_words
+
 from neurocert.analysis.statistics import clopper_pearson
 
 RESULTS = Path(__file__).parent / "results"
@@ -244,3 +246,29 @@ def _share(value: dict[str, Any]) -> str:
 
 def _words(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def maps() -> Iterator[str]:
+    """What is certified of the classifiers behind the preprocessor, in the space of the maps that they read."""
+    found = json.loads((RESULTS / "snan_maps.json").read_text(encoding="utf-8"))
+    n, rows = found["samples"], found["rows"]
+    radii = next(iter(rows.values()))["unbroken by pgd"]
+    yield "## Classifiers behind the preprocessor, in the space of maps\n"
+    yield (
+        f"`benchmarks/snan_maps.py`, {in_words(found['machine'])}: of the maps of the first {n} digits, those whose decision is right and "
+        "proved to stay within an L∞ radius, with 95 % intervals; and those that PGD does not change. What certifies nothing at a radius "
+        "counts as 0 at a larger one. CPU s: for one image, at the radius where it took longest.\n"
+    )
+    yield f"| classifier | method | {' | '.join(radii)} | CPU s |\n|{'---|' * (3 + len(radii))}"
+    for name, row in rows.items():
+        for method, outcomes in row["methods"].items():
+            cells = [_of(outcomes[radius]["certified"], n) for radius in radii]
+            seconds = max(outcome["cpu_seconds_per_sample"] or 0.0 for outcome in outcomes.values())
+            yield f"| {name} | {method} | {' | '.join(cells)} | {seconds:.3f} |"
+        yield f"| {name} | not broken by PGD | {' | '.join(_of(row['unbroken by pgd'][radius], n) for radius in radii)} | |"
+    yield ""
+
+
+def _of(count: int, n: int) -> str:
+    low, high = clopper_pearson(count, n)
+    return f"{count} [{100 * low:.0f}, {100 * high:.0f}]"

@@ -17,7 +17,10 @@ FIRST = ("digits-flex-ann", "digits-flex-ann-robust", "digits-flex-snn", "digits
 SIX = tuple(f"digits-vgg6-{variant}" for variant in VARIANTS)
 DIGITS = (*FIRST, *SIX)
 MNIST = ("mnist-conv-lif-robust", "mnist-flex-ann", "mnist-flex-ann-robust", "mnist-flex-snn")
-HYBRIDS = ("digits-snan", "digits-snan-control", "mnist-snan", "mnist-snan-control", "mnist-snan-situation")
+HYBRIDS = (
+    *(f"digits-snan{kind}" for kind in ("", "-control", "-vit")),
+    *(f"mnist-snan{kind}" for kind in ("", "-control", "-situation", "-vit")),
+)
 FAMILIES = ("mnist-vgg6", "mnist-vgg6-small", "cifar10-vgg11", "imagenet100-vgg16")
 ROBUST = ("digits-vgg6", "mnist-vgg6-small")
 every_shipped = pytest.mark.parametrize("name", DIGITS)
