@@ -66,6 +66,8 @@ class RunConfig:
         arithmetic: "float32" or "real"; None for that of the weights.
         requirements: thresholds on the certified share.
         weights: how far the weights may be off, together with the inputs; None for those that are stored.
+        time_limit: seconds in which each method must bound a sample at a radius, else it is unknown; None for any. What is proved then
+            depends on the machine and its load.
         saturation: also attack the whole input range, to see whether gradients lead anywhere.
         command: recorded in the report.
     """
@@ -81,6 +83,7 @@ class RunConfig:
     arithmetic: str | None = None
     requirements: tuple[Requirement, ...] = ()
     weights: WeightTolerance | None = None
+    time_limit: float | None = None
     saturation: bool = False
     command: str = "neurocert.certify.run"
 
@@ -109,8 +112,18 @@ class RunConfig:
             _require(min(self.samples) >= 0, f"samples: got index {min(self.samples)}, expected indices >= 0")
             _require(len(set(self.samples)) == len(self.samples), "samples: an index is named twice")
         _require(0 <= self.seed < 2**63, f"seed is {self.seed}, expected 0 <= seed < 2^63")
+        require_time_limit(self.time_limit)
         for requirement in self.requirements:
             _require(requirement.epsilon in self.epsilons, f"require {requirement}: {requirement.epsilon:g} is not among the radii")
+
+
+def require_time_limit(seconds: float | None) -> None:
+    """
+    Raises:
+        ConfigError: a limit that is no finite number above 0.
+    """
+    fits = seconds is None or (isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < math.inf)
+    _require(fits, f"time limit is {seconds!r}, expected a number of seconds above 0")
 
 
 def parse_requirement(text: str) -> Requirement:

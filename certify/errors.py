@@ -11,6 +11,7 @@ __all__ = [
     "InputError",
     "NeurocertError",
     "NumericalFailure",
+    "OutOfTime",
     "RecipeError",
     "SandwichBreach",
     "UnsupportedLayer",
@@ -27,6 +28,10 @@ class UnsupportedLayer(InputError):
 
 class NumericalFailure(NeurocertError):
     """A bound that is not a number, not finite, or empty. Turns a verdict into "unknown", never into anything else."""
+
+
+class OutOfTime(NeurocertError):
+    """A bound was not found before its deadline. Turns a verdict into "unknown", never into anything else."""
 
 
 class SandwichBreach(NeurocertError):

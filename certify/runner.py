@@ -41,6 +41,6 @@ def run(config: RunConfig, progress: Progress = lambda text, done, steps: None) 
     weights = None if given is None else WeightBox(given.relative, given.absolute, given.names)
     problem = make_problem(checkpoint.network, chosen.samples.inputs, chosen.samples.labels, balls[-1], config.arithmetic, weights)
     with torch.random.fork_rng():
-        found = campaign(problem, balls, methods, attacks, config.seed, progress)
+        found = campaign(problem, balls, methods, attacks, config.seed, progress, config.time_limit)
         reached = saturation(problem, attacks, found, config.seed) if config.saturation else None
     return build_report(config, checkpoint, chosen.data, chosen.indices, problem, attacks, found, reached, time.perf_counter() - begun)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neurocert.certify.bounds.arithmetic import Arithmetic, own_radius
+from neurocert.certify.bounds.deadline import NEVER, Deadline
 from neurocert.certify.bounds.graph import Graph, Node, Value
 from neurocert.certify.bounds.interval import Interval
 from neurocert.certify.bounds.registry import Inputs, Rounding, Rule, rule_for
@@ -72,17 +73,20 @@ class Backward:
 
     Args:
         bounds: of the values that come before those asked about; read when first needed.
+        deadline: no pass begins after it.
     """
 
-    def __init__(self, graph: Graph, inputs: InputSet, arithmetic: Arithmetic, bounds: Mapping[Value, Interval]) -> None:
-        self.graph, self.inputs, self.arithmetic, self.bounds = graph, inputs, arithmetic, bounds
+    def __init__(
+        self, graph: Graph, inputs: InputSet, arithmetic: Arithmetic, bounds: Mapping[Value, Interval], deadline: Deadline = NEVER
+    ) -> None:
+        self.graph, self.inputs, self.arithmetic, self.bounds, self.deadline = graph, inputs, arithmetic, bounds, deadline
         self._positions = {node.name: index for index, node in enumerate(graph.nodes)}
         self._charges: dict[Value, Tensor] = {}
         self._relaxations: dict[tuple[str, Window | tuple[int, int] | None], Any] = {}
 
     def of(self, samples: slice) -> Backward:
         """The same for some of the samples."""
-        return Backward(self.graph, self.inputs.of(samples), self.arithmetic, _Slices(self.bounds, samples))
+        return Backward(self.graph, self.inputs.of(samples), self.arithmetic, _Slices(self.bounds, samples), self.deadline)
 
     def forget_windows(self) -> None:
         """Drops what was kept for single windows."""
@@ -103,7 +107,12 @@ class Backward:
             coefficients: float64 (R, B or 1, *shape), or those of a window of the value.
             mixes: leans the relaxations' slopes; see ``Rule.mixes``.
             affine_only: go back through affine layers only and use the intervals there (interval method).
+
+        Raises:
+            OutOfTime: the deadline has passed.
+            NumericalFailure: a bound that is not a number.
         """
+        self.deadline.check()
         pending: dict[Value, Part] = {value: (window, coefficients)}
         terms: list[Tensor] = []
         for node in reversed(self.graph.nodes[: self._positions.get(value.node, -1) + 1]):

@@ -14,6 +14,7 @@ from torch import Tensor
 from neurocert.certify.bounds.backward import Mixes
 from neurocert.certify.bounds.graph import Value
 from neurocert.certify.bounds.propagation import Propagation
+from neurocert.certify.errors import OutOfTime
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,11 @@ def _ascend(propagation: Propagation, value: Value, coefficients: Tensor, best: 
     for _ in range(ascent.steps):
         if bool((best > ascent.enough).all()):
             break
-        with torch.enable_grad():
-            bound = propagation.backward(value, coefficients, mixes)
+        try:
+            with torch.enable_grad():
+                bound = propagation.backward(value, coefficients, mixes)
+        except OutOfTime:  # what was found until then holds
+            break
         best = torch.fmax(best, bound.detach())
         if not bound.requires_grad:  # nothing is undecided
             break

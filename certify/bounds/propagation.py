@@ -9,6 +9,7 @@ from torch import Tensor
 
 from neurocert.certify.bounds.arithmetic import Arithmetic
 from neurocert.certify.bounds.backward import Backward, InputSet
+from neurocert.certify.bounds.deadline import NEVER, Deadline
 from neurocert.certify.bounds.graph import Graph, Node, Value
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Rounding, Rule, rule_for
@@ -46,8 +47,10 @@ class Propagation:
         refine: tighten intervals by linear bounds wherever a linear rule depends on them.
         overhead: what meeting a node costs in a backward pass, in coefficients that could have been computed in that time; 0
             takes the smallest windows.
+        deadline: of all that is asked of it.
 
     Raises:
+        OutOfTime: the deadline has passed.
         NumericalFailure: a bound that is not finite or not ordered.
     """
 
@@ -59,18 +62,20 @@ class Propagation:
         *,
         refine: bool,
         overhead: int = OVERHEAD,
+        deadline: Deadline = NEVER,
     ) -> None:
         self.graph, self.inputs, self.arithmetic, self._overhead = graph, inputs, arithmetic, overhead
         self.bounds: dict[Value, Interval] = {graph.input: Interval(*inputs.ball.box(inputs.centres))}
         for parameter in graph.parameters:
             ends = inputs.weight_set.box(parameter.name, parameter.centre)
             self.bounds[parameter.value] = Interval(*(end.expand(len(inputs.centres), *end.shape) for end in ends))
-        self.backward = Backward(graph, inputs, arithmetic, self.bounds)
+        self.backward = Backward(graph, inputs, arithmetic, self.bounds, deadline)
         self._some: dict[tuple[int, int], Backward] = {}
         self._tightened: dict[Value, Tensor] = {}
         self._largest = max([graph.input_shape.numel(), *(sum(shape.numel() for shape in node.shapes) for node in graph.nodes)])
         self._largest = max([self._largest, *(parameter.centre.numel() for parameter in graph.parameters)])
         for node in graph.nodes:
+            deadline.check()
             if refine:
                 self._refine(node)
             self._forward(node)

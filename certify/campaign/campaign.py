@@ -49,7 +49,13 @@ class Outcome:
 
 
 def campaign(
-    problem: Problem, balls: tuple[Ball, ...], methods: tuple[Method, ...], attacks: tuple[Attack, ...], seed: int, progress: Progress
+    problem: Problem,
+    balls: tuple[Ball, ...],
+    methods: tuple[Method, ...],
+    attacks: tuple[Attack, ...],
+    seed: int,
+    progress: Progress,
+    time_limit: float | None = None,
 ) -> list[Outcome]:
     """Runs every method and attack on every correctly classified sample, radius after radius; where weights are uncertain, attacks
     are followed by a search over weights and inputs at once.
@@ -60,6 +66,7 @@ def campaign(
     Args:
         problem: network and samples; its own ball is not used.
         balls: the perturbation sets, of one kind, with increasing radii.
+        time_limit: seconds for each sample, radius and method.
 
     Raises:
         SandwichBreach: an attack went below a certified bound.
@@ -79,7 +86,7 @@ def campaign(
         for method in methods:
             progress(f"{method.name} bounds, epsilon {ball.epsilon:g}", done, steps)
             assert graph is not None
-            bounds[method.name] = margin_bounds(here, graph, method, correct)
+            bounds[method.name] = margin_bounds(here, graph, method, correct, time_limit)
             done += 1
         for attack in attacks:
             progress(f"{attack.name}, epsilon {ball.epsilon:g}", done, steps)

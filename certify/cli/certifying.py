@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from neurocert.certify.cli.console import answer, named, progress, remark, write
-from neurocert.certify.config import Requirement, RunConfig, WeightTolerance, parse_names, parse_numbers, parse_requirement, parse_samples
+from neurocert.certify.config import (
+    Requirement,
+    RunConfig,
+    WeightTolerance,
+    parse_names,
+    parse_number,
+    parse_numbers,
+    parse_requirement,
+    parse_samples,
+)
 from neurocert.certify.reports.attack_table import attack_table
 from neurocert.certify.reports.documents import report_files
 from neurocert.certify.reports.html import write_reports
@@ -33,6 +42,7 @@ def configurations(
     arithmetic: str | None = None,
     requirements: Sequence[str] = (),
     weights: WeightTolerance | None = None,
+    time_limit: str | None = None,
 ) -> tuple[RunConfig, ...]:
     """One configuration for each checkpoint, from the command line's words.
 
@@ -51,6 +61,7 @@ def configurations(
         arithmetic=arithmetic,
         requirements=tuple(map(parse_requirement, requirements)),
         weights=weights,
+        time_limit=None if time_limit is None else parse_number(time_limit, "time limit"),
         command=command_line(),
     )
     return tuple(replace(first, checkpoint=checkpoint) for checkpoint in dict.fromkeys(checkpoints))

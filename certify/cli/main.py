@@ -55,6 +55,9 @@ WeightsAbsolute = Annotated[str | None, typer.Option(metavar="AMOUNT", help="Eve
 WeightsNamed = Annotated[
     str | None, typer.Option(metavar="PATTERNS", help="Which weights may be off, such as 'readout.*,*.convolution.*'. Default: all.")
 ]
+TimeLimit = Annotated[
+    str | None, typer.Option(metavar="SECONDS", help="For each sample, radius and method; what is not proved by then is unknown.")
+]
 Strict = Annotated[bool, typer.Option(help="Exit 1 if anything is broken or misclassified, 3 if anything is unknown.")]
 
 
@@ -85,6 +88,7 @@ def _run(
     weights_relative: WeightsRelative = None,
     weights_absolute: WeightsAbsolute = None,
     weights_named: WeightsNamed = None,
+    time_limit: TimeLimit = None,
     require: Require = None,
     strict: Strict = False,
 ) -> None:
@@ -94,7 +98,11 @@ def _run(
 
     weights = parse_tolerance(weights_relative, weights_absolute, weights_named)
     configs = configurations(
-        checkpoints, data, epsilon, norm, method, attack, samples, seed, arithmetic=arithmetic, requirements=require or (), weights=weights
+        *(checkpoints, data, epsilon, norm, method, attack, samples, seed),
+        arithmetic=arithmetic,
+        requirements=require or (),
+        weights=weights,
+        time_limit=time_limit,
     )
     raise typer.Exit(certify_all(configs, out, as_json=json, strict=strict))
 

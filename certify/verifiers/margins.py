@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from neurocert.certify.bounds.backward import InputSet
+from neurocert.certify.bounds.deadline import NEVER, Deadline
 from neurocert.certify.bounds.graph import Graph, capture
 from neurocert.certify.bounds.optimise import optimised_lower
 from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import Propagation
 from neurocert.certify.bounds.weights import require_weights_followed, with_uncertain_weights
-from neurocert.certify.errors import ConfigError, NumericalFailure
+from neurocert.certify.errors import ConfigError, NumericalFailure, OutOfTime
 from neurocert.certify.problem import Problem
 from neurocert.perturbations.balls import LinfBall
 from neurocert.perturbations.flips import LARGEST_ENUMERATION
@@ -115,35 +116,44 @@ def capture_problem(problem: Problem) -> Graph:
     return graph
 
 
-def margin_bounds(problem: Problem, graph: Graph, method: Method, indices: list[int]) -> MarginBounds:
-    """Bounds the margins of the samples ``indices``, all others stay NaN. A numerical failure concerns one sample alone."""
+def margin_bounds(problem: Problem, graph: Graph, method: Method, indices: list[int], time_limit: float | None = None) -> MarginBounds:
+    """Bounds the margins of the samples ``indices``, all others stay NaN. A numerical failure concerns one sample alone.
+
+    Args:
+        time_limit: seconds for each sample; a batch of several shares theirs. A second opinion takes its own time.
+    """
     lower = torch.full((len(problem.inputs),), torch.nan, dtype=torch.float64, device="cpu")
     failures: dict[int, str] = {}
     confirmed = None if method.second_opinion is None else method.second_opinion(problem, indices)
     for start in range(0, len(indices), BATCH):
-        _bound(problem, graph, method, indices[start : start + BATCH], lower, failures)
+        _bound(problem, graph, method, indices[start : start + BATCH], time_limit, lower, failures)
     if confirmed is None:
         return MarginBounds(lower, failures)
     return MarginBounds(torch.minimum(lower, confirmed.lower), confirmed.failures | failures)
 
 
-def _bound(problem: Problem, graph: Graph, method: Method, batch: list[int], lower: Tensor, failures: dict[int, str]) -> None:
+def _bound(
+    problem: Problem, graph: Graph, method: Method, batch: list[int], time_limit: float | None, lower: Tensor, failures: dict[int, str]
+) -> None:
+    deadline = NEVER if time_limit is None else Deadline.after(time_limit * len(batch))
     try:
         with torch.no_grad():
-            lower[batch] = _lower_margins(problem, graph, method, batch).cpu()
+            lower[batch] = _lower_margins(problem, graph, method, batch, deadline).cpu()
+    except OutOfTime:
+        failures |= dict.fromkeys(batch, f"no {method.name} bound within {time_limit:g} s")
     except NumericalFailure as failure:
         if len(batch) == 1:
             failures[batch[0]] = str(failure)
             return
         for index in batch:
-            _bound(problem, graph, method, [index], lower, failures)
+            _bound(problem, graph, method, [index], time_limit, lower, failures)
 
 
-def _lower_margins(problem: Problem, graph: Graph, method: Method, batch: list[int]) -> Tensor:
+def _lower_margins(problem: Problem, graph: Graph, method: Method, batch: list[int], deadline: Deadline) -> Tensor:
     if method.enumerate:
-        return torch.stack([_least_over_points(problem, graph, index) for index in batch])
+        return torch.stack([_least_over_points(problem, graph, index, deadline) for index in batch])
     inputs = InputSet(problem.ball, problem.inputs[batch], problem.weights)
-    propagation = Propagation(graph, inputs, problem.arithmetic, refine=method.refine)
+    propagation = Propagation(graph, inputs, problem.arithmetic, refine=method.refine, deadline=deadline)
     differences = margin_coefficients(problem.labels[batch], graph.shape(graph.output)[0])
     bound = propagation.lower(graph.output, differences, affine_only=True)
     if method.optimise:
@@ -153,7 +163,7 @@ def _lower_margins(problem: Problem, graph: Graph, method: Method, batch: list[i
     return bound.amin(0)
 
 
-def _least_over_points(problem: Problem, graph: Graph, index: int) -> Tensor:
+def _least_over_points(problem: Problem, graph: Graph, index: int, deadline: Deadline) -> Tensor:
     """The least of the bounds of all points of a sample's set, each with a set of its own.
 
     Raises:
@@ -166,7 +176,7 @@ def _least_over_points(problem: Problem, graph: Graph, index: int) -> Tensor:
     uncertain = problem.weights is not None
     while chunk := list(islice(points, POINTS_AT_ONCE)):
         inputs = InputSet(LinfBall(0.0), torch.stack(chunk), problem.weights)
-        propagation = Propagation(graph, inputs, problem.arithmetic, refine=uncertain)
+        propagation = Propagation(graph, inputs, problem.arithmetic, refine=uncertain, deadline=deadline)
         differences = margin_coefficients(problem.labels[[index] * len(chunk)], graph.shape(graph.output)[0])
         bound = propagation.lower(graph.output, differences, affine_only=not uncertain)
         least = torch.minimum(least, bound.min())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neurocert.certify.certificate import Certificate, Verdict, Witness
+from neurocert.certify.config import require_time_limit
 from neurocert.certify.errors import SandwichBreach
 from neurocert.certify.problem import Problem, make_problem, on
 from neurocert.certify.verifiers.margins import MarginBounds, Method, capture_problem, margin_bounds
@@ -31,6 +32,7 @@ def verify(
     attack: str | None = "pgd",
     arithmetic: str | None = None,
     weights: WeightSet | None = None,
+    time_limit: float | None = None,
     seed: int = 0,
 ) -> list[Certificate]:
     """Decides, for each sample, whether the network keeps its decision on the whole perturbation set.
@@ -45,6 +47,7 @@ def verify(
         attack: searches for a counterexample where the proof failed, followed for flips by "flips"; None to skip.
         arithmetic: "real", "float32" or "float64"; by default that of the network's weights.
         weights: the weights, too, may be any of these, such as ``WeightBox(relative=0.01)``; one choice for a whole pass.
+        time_limit: seconds in which each sample must be bounded, else it is unknown (unless an attack breaks it); None for any.
         seed: of the attack's random starts.
 
     Returns:
@@ -54,18 +57,21 @@ def verify(
         UnsupportedLayer: a layer without a rule, before anything is computed.
         InputError: inputs, labels or options that cannot be used.
     """
+    require_time_limit(time_limit)
     problem = make_problem(network, inputs, labels, perturbation, arithmetic, weights)
     chosen, searchers = method_named(method), completed((attack_named(attack),) if attack else (), problem.ball)
     with on(problem.inputs.device):
-        return _certificates(problem, chosen, searchers, seed)
+        return _certificates(problem, chosen, searchers, time_limit, seed)
 
 
-def _certificates(problem: Problem, chosen: Method, searchers: tuple[Attack, ...], seed: int) -> list[Certificate]:
+def _certificates(
+    problem: Problem, chosen: Method, searchers: tuple[Attack, ...], time_limit: float | None, seed: int
+) -> list[Certificate]:
     graph = capture_problem(problem)
     clean = problem.margins(problem.inputs)
     correct = (clean > 0).nonzero()[:, 0].tolist()
     begun = time.perf_counter()
-    bounds = margin_bounds(problem, graph, chosen, correct)
+    bounds = margin_bounds(problem, graph, chosen, correct, time_limit)
     seconds = (time.perf_counter() - begun) / max(1, len(correct))
     witnesses = _witnesses(problem, bounds, correct, searchers, seed)
     return [certificate(problem, index, chosen.name, clean, bounds, witnesses.get(index), seconds) for index in range(len(clean))]

@@ -234,7 +234,9 @@ def test_a_break_is_carried_to_larger_radii(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_attack_below_a_bound_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(margins, "_lower_margins", lambda problem, graph, method, batch: torch.full((len(batch),), 100.0).double())
+    monkeypatch.setattr(
+        margins, "_lower_margins", lambda problem, graph, method, batch, deadline: torch.full((len(batch),), 100.0).double()
+    )
     with pytest.raises(SandwichBreach, match="below its certified lower bound 100"):
         certify.run(replace(QUICK, samples=2))
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
 
 from neurocert.certify.bounds.arithmetic import FLOAT32
 from neurocert.certify.bounds.backward import InputSet, Mixes
+from neurocert.certify.bounds.deadline import Deadline
 from neurocert.certify.bounds.graph import capture
 from neurocert.certify.bounds.optimise import Ascent, optimised_lower
 from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import Propagation
+from neurocert.certify.errors import OutOfTime
 from neurocert.models.checkpoints import load
 from neurocert.models.data.digits import digits
 from neurocert.models.data.samples import Samples
@@ -73,3 +77,31 @@ def test_without_anything_undecided_the_start_is_all_there_is(name: str) -> None
         start = propagation.lower(propagation.graph.output, units - 20)
         found = optimised_lower(propagation, propagation.graph.output, units - 20, Ascent(steps=3))
     assert bool((found >= start).all()) and torch.allclose(found, start, atol=1e-3)
+
+
+class Counted(Deadline):
+    """Passes when it has been asked so often."""
+
+    left: Iterator[int]
+
+    def __init__(self, times: int) -> None:
+        super().__init__(0.0)
+        object.__setattr__(self, "left", iter(range(times)))
+
+    def check(self) -> None:
+        if next(self.left, None) is None:
+            raise OutOfTime("asked often enough")
+
+
+def test_what_was_improved_before_the_deadline_is_kept() -> None:
+    _, _, propagation, units = setting(NETWORKS[0], LinfBall(0.03, 0.0, 1.0))
+    value = propagation.graph.output
+    with torch.no_grad():
+        start, whole = propagation.lower(value, units), optimised_lower(propagation, value, units, Ascent(steps=8))
+        propagation.backward.deadline = Counted(6)
+        part = optimised_lower(propagation, value, units, Ascent(steps=8))
+        propagation.backward.deadline = Counted(0)
+        with pytest.raises(OutOfTime):
+            propagation.lower(value, units)
+    assert bool((start <= part).all()) and bool((start < part).any())
+    assert bool((part <= whole).all()) and bool((part < whole).any())

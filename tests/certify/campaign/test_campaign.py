@@ -76,7 +76,7 @@ def found(
 
 def bounded_by(monkeypatch: pytest.MonkeyPatch, bound: Bound) -> None:
     """Lets ``bound`` say what a method proves."""
-    monkeypatch.setattr(margins, "_lower_margins", lambda problem, graph, method, batch: bound(problem, method.name, batch))
+    monkeypatch.setattr(margins, "_lower_margins", lambda problem, graph, method, batch, deadline: bound(problem, method.name, batch))
 
 
 def constant(value: float) -> Bound:

@@ -65,6 +65,8 @@ WORDS = {
     "another requirement": (("run", ANN, "--require", "robust>=1@0.01"), "expected the form certified>=0.9@0.01"),
     "requirement at another radius": (("run", ANN, "--require", "certified>=0.9@0.5"), "0.5 is not among the radii"),
     "a share above 1": (("run", ANN, "--require", "certified>=90@0.01"), "the share is 90, expected a number in [0, 1]"),
+    "a time limit of nothing": (("run", ANN, "--time-limit", "0"), "time limit is 0.0, expected a number of seconds above 0"),
+    "a time limit in words": (("run", ANN, "--time-limit", "soon"), "time limit is 'soon', expected a finite number"),
     "no such list": (("ls", "nets"), "there is no list of 'nets' (expected one of models, recipes,"),
     "unknown recipe": (("train", "absent", "--out", "x.safetensors"), "absent: no such file (known recipes: digits-flex-ann,"),
     "train without out": (("train", ANN), "Missing option '--out'"),

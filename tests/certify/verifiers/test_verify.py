@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -9,11 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from neurocert import certify
+from neurocert.certify.bounds.deadline import Deadline
+from neurocert.certify.bounds.graph import Graph
+from neurocert.certify.campaign.campaign import campaign
 from neurocert.certify.certificate import Certificate, Verdict, Witness
 from neurocert.certify.errors import ConfigError, InputError, NumericalFailure, SandwichBreach, UnsupportedLayer
-from neurocert.certify.problem import make_problem
+from neurocert.certify.problem import Problem, make_problem
 from neurocert.certify.verifiers import margins
-from neurocert.certify.verifiers.margins import METHODS, capture_problem, margin_bounds, method
+from neurocert.certify.verifiers.margins import METHODS, Method, capture_problem, margin_bounds, method
 from neurocert.certify.verifiers.verify import decide, replay
 
 WITNESS = Witness(torch.zeros(2), -0.5, 1)
@@ -93,10 +97,10 @@ def test_a_numerical_failure_concerns_one_sample(monkeypatch: pytest.MonkeyPatch
     problem = make_problem(Plane(), INPUTS[:2], LABELS[:2], certify.LinfBall(0.01))
     true = margins._lower_margins
 
-    def fails_on_the_second(problem, graph, method, batch):
+    def fails_on_the_second(problem, graph, method, batch, deadline):
         if 1 in batch:
             raise NumericalFailure("an infinite bound")
-        return true(problem, graph, method, batch)
+        return true(problem, graph, method, batch, deadline)
 
     monkeypatch.setattr(margins, "_lower_margins", fails_on_the_second)
     bounds = margin_bounds(problem, capture_problem(problem), METHODS["interval"], [0, 1])
@@ -162,3 +166,35 @@ def test_a_certificate_agrees_with_itself() -> None:
     with pytest.raises(ValueError, match="if and only if"):
         Certificate(verdict=Verdict.FALSIFIED, lower_bound=None, witness=None, **rest)  # type: ignore[arg-type]
     assert all(verdict.meaning for verdict in Verdict)
+
+
+@pytest.mark.parametrize("name", ["interval", "linear", "optimised"])
+def test_what_is_not_bounded_in_time_is_unknown(name: str) -> None:
+    found = certify.verify(Plane(), INPUTS, LABELS, certify.LinfBall(0.1), name, time_limit=1e-9)
+    assert [c.verdict for c in found] == ["unknown", "falsified", "misclassified", "misclassified"]
+    assert found[0].reason == f"no {name} bound within 1e-09 s" and found[0].lower_bound is None
+
+
+def test_enough_time_changes_nothing() -> None:
+    hurried, free = (certify.verify(Plane(), INPUTS, LABELS, certify.LinfBall(0.1), time_limit=limit) for limit in (1e6, None))
+    assert [(c.verdict, c.lower_bound) for c in hurried] == [(c.verdict, c.lower_bound) for c in free]
+
+
+def test_one_method_out_of_time_leaves_the_others_their_proofs() -> None:
+    """Every sample and radius has the time anew: what an interval proves is proved, however long the rest would take."""
+    slow = dataclasses.replace(METHODS["linear"], name="slow")
+    problem, bound = make_problem(Plane(), INPUTS[:1], LABELS[:1], certify.LinfBall(0.1)), margins._lower_margins
+
+    def late(problem: Problem, graph: Graph, method: Method, batch: list[int], deadline: Deadline) -> Tensor:
+        return bound(problem, graph, method, batch, Deadline(-math.inf) if method is slow else deadline)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(margins, "_lower_margins", late)
+        (outcome,) = campaign(problem, (problem.ball,), (METHODS["interval"], slow), (), 0, lambda *step: None, time_limit=60.0)
+    assert outcome.verdict is Verdict.CERTIFIED and outcome.bounds["slow"] is None and outcome.bounds["interval"] is not None
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, math.inf, math.nan, True])
+def test_a_time_limit_that_is_none(limit: float) -> None:
+    with pytest.raises(ConfigError, match=r"time limit is .*, expected a number of seconds above 0"):
+        certify.verify(Plane(), INPUTS, LABELS, certify.LinfBall(0.1), time_limit=limit)
