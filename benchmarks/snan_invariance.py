@@ -41,7 +41,7 @@ EDGES = (0.0, *(10.0 ** (k / 2) for k in range(-12, 1)))
 CHECKED, DRAWS, PRESENTED = 20, 10_000, 5
 PER_CLASS, DECIDED, ENUMERATED, BUDGET, SMOOTHED, ESTIMATION = 50, 100, 20, 4, 4, 300
 FLIP = 0.02
-EXHAUSTIVE = {False: 30, True: 0}
+EXHAUSTIVE = {False: 30, True: 2}
 """Images of which every flip is tried, by whether the hybrid spikes: one costs 6,241 presentations, some four minutes."""
 
 

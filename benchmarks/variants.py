@@ -125,18 +125,29 @@ def _measure(source: str, kinds: tuple[str, ...], checkpoint: Checkpoint, test: 
     """Measures what is not known of this very checkpoint, of the kinds that are asked for, and writes after each piece."""
     name, table = checkpoint.metadata.provenance.recipe.name, TABLES[source]
     for key, piece in _pieces(table, checkpoint.network, test.take(range(table.samples)), test):
-        known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        rows = known.setdefault(source, {})
-        row = rows.get(name, {})
-        if row.get("checkpoint_sha256") != checkpoint.sha256:
-            row = {"checkpoint_sha256": checkpoint.sha256, "training_cpu_minutes": minutes, **_setting(checkpoint)}
+        row = _row(_known(), source, checkpoint, minutes)
         if key.split()[0] in kinds and key not in row:
-            row[key] = piece(row)
-            known[source] = {other: (rows | {name: row})[other] for other in table.names if other in {*rows, name}}
+            found = piece(row)
+            known = _known()  # again: another run may have written in the meantime
+            rows = known.setdefault(source, {})
+            rows[name] = _row(known, source, checkpoint, minutes) | {key: found}
+            known[source] = {other: rows[other] for other in table.names if other in rows}
             known["machine"], known["epsilons"] = surroundings(), EPSILONS
             known["samples"] = {source: table.samples for source, table in TABLES.items()}
             RESULTS.write_text(json.dumps(known, indent=1) + "\n")
-            _say(f"{name}: {key}: {json.dumps(row[key])}")
+            _say(f"{name}: {key}: {json.dumps(found)}")
+
+
+def _known() -> dict[str, Any]:
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+
+
+def _row(known: dict[str, Any], source: str, checkpoint: Checkpoint, minutes: float | None) -> dict[str, Any]:
+    """What is known of this very checkpoint."""
+    row = known.get(source, {}).get(checkpoint.metadata.provenance.recipe.name, {})
+    if row.get("checkpoint_sha256") == checkpoint.sha256:
+        return row
+    return {"checkpoint_sha256": checkpoint.sha256, "training_cpu_minutes": minutes, **_setting(checkpoint)}
 
 
 def _setting(checkpoint: Checkpoint) -> dict[str, Any]:
