@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from neurocert.certify.bounds.deadline import require_time_limit
 from neurocert.certify.errors import ConfigError
 
 NORMS = ("linf", "l2", "l1", "flips")
@@ -115,15 +116,6 @@ class RunConfig:
         require_time_limit(self.time_limit)
         for requirement in self.requirements:
             _require(requirement.epsilon in self.epsilons, f"require {requirement}: {requirement.epsilon:g} is not among the radii")
-
-
-def require_time_limit(seconds: float | None) -> None:
-    """
-    Raises:
-        ConfigError: a limit that is no finite number above 0.
-    """
-    fits = seconds is None or (isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < math.inf)
-    _require(fits, f"time limit is {seconds!r}, expected a number of seconds above 0")
 
 
 def parse_requirement(text: str) -> Requirement:

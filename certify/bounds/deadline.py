@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 
-from neurocert.certify.errors import OutOfTime
+from neurocert.certify.errors import ConfigError, OutOfTime
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Deadline:
         return cls(time.monotonic() + seconds)
 
     def check(self) -> None:
-        """
+        """Ends whatever asks too late.
+
         Raises:
             OutOfTime: it has passed.
         """
@@ -34,3 +35,13 @@ class Deadline:
 
 
 NEVER = Deadline(math.inf)
+
+
+def require_time_limit(seconds: float | None) -> None:
+    """Refuses what cannot be a time limit; None is none.
+
+    Raises:
+        ConfigError: not a finite number above 0.
+    """
+    if seconds is not None and not (isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds < math.inf):
+        raise ConfigError(f"time limit is {seconds!r}, expected a number of seconds above 0")
