@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from neurocert.certify.bounds.deadline import require_time_limit
+from neurocert.certify.deadline import require_time_limit
 from neurocert.certify.errors import ConfigError
 
 NORMS = ("linf", "l2", "l1", "flips")

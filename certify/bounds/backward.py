@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from neurocert.certify.bounds.arithmetic import Arithmetic, own_radius
-from neurocert.certify.bounds.deadline import NEVER, Deadline
 from neurocert.certify.bounds.graph import Graph, Node, Value
 from neurocert.certify.bounds.interval import Interval
 from neurocert.certify.bounds.registry import Inputs, Rounding, Rule, rule_for
 from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.bounds.window import Window, whole
+from neurocert.certify.deadline import NEVER, Deadline
 from neurocert.certify.errors import NumericalFailure
 from neurocert.perturbations.balls import Ball, L1Ball, L2Ball, LinfBall
 from neurocert.perturbations.weights import WeightBox, WeightSet

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from neurocert.certify.bounds.arithmetic import Arithmetic
 from neurocert.certify.bounds.backward import Backward, InputSet
-from neurocert.certify.bounds.deadline import NEVER, Deadline
 from neurocert.certify.bounds.graph import Graph, Node, Value
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Rounding, Rule, rule_for
 from neurocert.certify.bounds.window import Window, tiles
+from neurocert.certify.deadline import NEVER, Deadline
 
 MEMORY_BUDGET = 8 * 2**20
 """Bytes that the largest coefficient tensor of a backward pass may take; more rows are processed in turn. What fits into a

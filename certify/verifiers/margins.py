@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from neurocert.certify.bounds.backward import InputSet
-from neurocert.certify.bounds.deadline import NEVER, Deadline
 from neurocert.certify.bounds.graph import Graph, capture
 from neurocert.certify.bounds.optimise import optimised_lower
 from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import Propagation
 from neurocert.certify.bounds.weights import require_weights_followed, with_uncertain_weights
+from neurocert.certify.deadline import NEVER, Deadline
 from neurocert.certify.errors import ConfigError, NumericalFailure, OutOfTime
 from neurocert.certify.problem import Problem
 from neurocert.perturbations.balls import LinfBall

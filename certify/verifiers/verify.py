@@ -8,8 +8,8 @@ import time
 import torch
 from torch import Tensor, nn
 
-from neurocert.certify.bounds.deadline import require_time_limit
 from neurocert.certify.certificate import Certificate, Verdict, Witness
+from neurocert.certify.deadline import require_time_limit
 from neurocert.certify.errors import SandwichBreach
 from neurocert.certify.problem import Problem, make_problem, on
 from neurocert.certify.verifiers.margins import MarginBounds, Method, capture_problem, margin_bounds

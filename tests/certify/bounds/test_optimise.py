@@ -10,11 +10,11 @@ from torch import Tensor
 
 from neurocert.certify.bounds.arithmetic import FLOAT32
 from neurocert.certify.bounds.backward import InputSet, Mixes
-from neurocert.certify.bounds.deadline import Deadline
 from neurocert.certify.bounds.graph import capture
 from neurocert.certify.bounds.optimise import Ascent, optimised_lower
 from neurocert.certify.bounds.passes import simplify
 from neurocert.certify.bounds.propagation import Propagation
+from neurocert.certify.deadline import Deadline
 from neurocert.certify.errors import OutOfTime
 from neurocert.models.checkpoints import load
 from neurocert.models.data.digits import digits

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from neurocert import certify
-from neurocert.certify.bounds.deadline import Deadline
 from neurocert.certify.bounds.graph import Graph
 from neurocert.certify.campaign.campaign import campaign
 from neurocert.certify.certificate import Certificate, Verdict, Witness
+from neurocert.certify.deadline import Deadline
 from neurocert.certify.errors import ConfigError, InputError, NumericalFailure, SandwichBreach, UnsupportedLayer
 from neurocert.certify.problem import Problem, make_problem
 from neurocert.certify.verifiers import margins
