@@ -2,10 +2,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/snan_protocols.py --data FOLDER --cache FOLDER [--only mnist-50]
 
-FOLDER holds mnist/, fashion_mnist/ and omniglot/omniglot28.npz. Exactly that share of the enlarged 79 x 79 pixels is inverted; for
-the standalone classifier, of the 28 x 28 pixels (it never sees enlarged images). "resample only" is the same noisy enlarged image,
-resampled without a network. Situation-based networks have seen five classes, 50 images each at most; their rows, and the others'
-beside them, are scored on those classes.
+FOLDER holds mnist/, fashion_mnist/ and omniglot/. Exactly that share of the enlarged 79 x 79 pixels is inverted; for the
+standalone classifier, of the 28 x 28 pixels (it never sees enlarged images). "resample only" is the same noisy enlarged image,
+resampled without a network. Omniglot's own 105 x 105 drawings meet a network of that size, as in the paper: nothing is enlarged, so
+that the control is the standalone classifier under another draw of noise. Situation-based networks have seen five classes, 50
+images each at most; their rows, and the others' beside them, are scored on those classes.
 
 Training noise: 0 (clean), 0.2 (fixed), or that of the test (matched); networks are shown clean images. Few shots: everything,
 spiking network included, has seen so many images of each class; the test has noise 0.15.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -26,10 +28,11 @@ from typing import Any
 import numpy as np
 import torch
 from measuring import surroundings
-from snan_stages import ROWS, Inputs, Stage, Trained, choose, fit, scores
+from snan_stages import ROWS, STANDARD, Inputs, Stage, Trained, choose, fit, scores
 
 from neurocert.models.data.samples import Samples, make_samples
 from neurocert.models.data.source import load_samples
+from neurocert.models.snan.settings import Settings
 
 RESULTS = Path(__file__).parent / "results" / "snan_protocols.json"
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -37,6 +40,7 @@ FIXED, FEW_NOISE = 0.2, 0.15
 SPLITS = (0, 1, 2)
 FEW = (1, 5, 10, 50, 750)
 FEW_ROWS = {name: ROWS[name] for name in ("standalone", "resample only", "bilateral filter", "SNAN in training and test")}
+NATIVE = Settings(excitatory=105, inhibitory=53)
 DRAWINGS, SUBSETS = (15, 10, 5), (0, 1, 2, 3, 4)
 Record = dict[str, Any]
 Piece = tuple[str, Callable[[], list[Record]]]
@@ -73,23 +77,25 @@ def _few(folder: Path, store: Path, per_class: int, test: int, split: int, model
     return _few_shots(Stage(train, split, store), shown, model)
 
 
-def drawing_pieces(file: Path, store: Path, model: str) -> Iterator[Piece]:
+def drawing_pieces(name: str, file: Path, store: Path, settings: Settings, model: str) -> Iterator[Piece]:
     """One piece for each number of drawings and random ten characters of Omniglot."""
     for drawings in DRAWINGS:
         for subset in SUBSETS:
-            key = f"few shots of omniglot/{model}/split {subset}/{drawings} per class"
-            yield key, partial(_drawings, file, store / f"omniglot-{drawings}-{subset}", drawings, subset, model)
+            key = f"few shots of {name}/{model}/split {subset}/{drawings} per class"
+            yield key, partial(_drawings, file, store / f"{name}-{drawings}-{subset}", settings, drawings, subset, model)
 
 
-def _drawings(file: Path, store: Path, drawings: int, subset: int, model: str) -> list[Record]:
+def _drawings(file: Path, store: Path, settings: Settings, drawings: int, subset: int, model: str) -> list[Record]:
     """Ten random characters of which so many random drawings are shown, and the rest are the test."""
     with np.load(file, allow_pickle=False) as stored:
-        images, characters = np.unpackbits(stored["images"], axis=1)[:, :784].reshape(-1, 1, 28, 28), stored["character"]
+        bits, characters = np.unpackbits(stored["images"], axis=1), stored["character"]
+    side = math.isqrt(bits.shape[1])  # what fills the last byte is less than another row and column
+    images = bits[:, : side * side].reshape(-1, 1, side, side)
     random = np.random.default_rng(subset)
     members = [random.permutation(np.flatnonzero(characters == one)) for one in random.choice(np.unique(characters), 10, replace=False)]
     shown, left = (np.concatenate([part[cut] for part in members]) for cut in (slice(drawings), slice(drawings, None)))
     train, test = (make_samples(torch.from_numpy(images[part]).float(), _labels(characters[part]), "omniglot") for part in (shown, left))
-    return _few_shots(Stage(train, subset, store, situation_based=False), test, model)
+    return _few_shots(Stage(train, subset, store, situation_based=False, settings=settings), test, model)
 
 
 def _labels(characters: np.ndarray) -> torch.Tensor:
@@ -114,15 +120,16 @@ def _samples(folder: Path, split: str) -> Samples:
 def pieces(data: Path, store: Path) -> dict[str, list[Piece]]:
     """Every experiment, in the order in which they are run."""
     mnist, fashion, clean = data / "mnist", data / "fashion_mnist", (0.0,)
-    omniglot = data / "omniglot" / "omniglot28.npz"
+    omniglot = data / "omniglot"
     return {
-        "omniglot": [*drawing_pieces(omniglot, store, "lenet")],
+        "omniglot": [*drawing_pieces("omniglot", omniglot / "omniglot28.npz", store, STANDARD, "lenet")],
         "few": [*few_pieces(mnist, store, 15, FEW[:-1], "lenet")],
         "mnist-50": [*noise_pieces("mnist, 50 per class", mnist, store, 50, 15, (0.0, FIXED, 0.3, 0.1, 0.4, 0.5), "lenet")],
         "fashion-50": [*noise_pieces("fashion, 50 per class", fashion, store, 50, 15, clean, "lenet")],
         "mnist-50-vit": [*noise_pieces("mnist, 50 per class", mnist, store, 50, 15, clean, "vit")],
         "mnist-750": [*noise_pieces("mnist, 750 per class", mnist, store, 750, 30, clean, "lenet")],
         "few-750": [*few_pieces(mnist, store, 30, FEW[-1:], "lenet")],
+        "omniglot-105": [*drawing_pieces("omniglot at 105x105", omniglot / "omniglot105_8alphabets.npz", store, NATIVE, "lenet")],
         "mnist-750-all": [*noise_pieces("mnist, 750 per class", mnist, store, 750, 30, (FIXED, 0.1, 0.3, 0.4, 0.5), "lenet")],
     }
 

@@ -29,6 +29,7 @@ from neurocert.perturbations.impulse import invert
 
 SITUATION, SITUATION_IMAGES = (0, 1, 2, 3, 4), 50
 EPOCHS, BATCH, SHIFT = 50, 128, 5
+STANDARD = Settings()
 FILTERS = {"median filter": filters.median, "mean filter": filters.mean, "bilateral filter": filters.bilateral}
 ROWS = {  # name: what the classifier is trained on, what it is tested on
     "standalone": ("plain", "plain"),
@@ -57,12 +58,14 @@ class Stage:
         seed: of connections and noise.
         cache: folder of this split's networks and maps.
         situation_based: whether there is one.
+        settings: of the network, that is, its size.
     """
 
     train: Samples
     seed: int
     cache: Path
     situation_based: bool = True
+    settings: Settings = STANDARD
 
     def inputs(self, name: str, images: Tensor, noise: float) -> Inputs:
         """What each kind of classifier input is for these images, after noise; ``name`` is that of the file."""
@@ -79,7 +82,7 @@ class Stage:
         """Noise inverts pixels of the enlarged image; of the original one for the standalone classifier, which has no other."""
         generator = torch.Generator().manual_seed(1000 * self.seed + round(100 * noise))
         size = images.shape[-1]
-        empty = Preprocessor(create(Settings(), self.seed), size)
+        empty = Preprocessor(create(self.settings, self.seed), size)
         corrupted = invert(torch.from_numpy(empty.binarise(images)).float(), noise, generator)
         pixels, side = corrupted.numpy() > 0.5, empty.network.settings.excitatory
         made = {name: Preprocessor(self._learned(name, shown, empty), size).maps(pixels) for name, shown in self._shown()}
