@@ -80,7 +80,12 @@ class HardSigmoidMask(Mask):
 
 @dataclass(frozen=True)
 class HardSigmoidRange(Range):
-    """On the mask's linear part y is a parabola in P, whose vertex is known, and so are the kinks."""
+    """y - slope P is a line, then a parabola between the kinks, then a line.
+
+    Where the mask rises with P (a > 0) the parabola is concave and falls to its least value at one of its ends, a kink or an end
+    of the interval; its greatest is at the vertex, or as near to it as it goes, which takes the kinks in. Where the mask falls it
+    is the other way round. And without a slope the lines rise or are level, towards a kink: no kink beats the end behind it.
+    """
 
     mask: HardSigmoidMask
 
@@ -96,10 +101,15 @@ class HardSigmoidRange(Range):
         return a, self.mask.shift / 6 + 0.5, torch.where(a == 0, 1.0, a)
 
     @cached_property
+    def directions(self) -> tuple[bool, bool]:
+        """Whether the mask rises anywhere, and whether it falls anywhere."""
+        return bool((self.mask.scale > 0).any()), bool((self.mask.scale < 0).any())
+
+    @cached_property
     def kinks(self) -> tuple[Tensor, Tensor]:
-        """Where the mask reaches 0, and 1."""
-        _, b, divisor = self.line
-        return -b / divisor, (1 - b) / divisor
+        """Where the mask reaches 0, and 1; infinite where it does neither."""
+        a, b, divisor = self.line
+        return torch.where(a == 0, torch.inf, -b / divisor), torch.where(a == 0, torch.inf, (1 - b) / divisor)
 
     @cached_property
     def bent(self) -> tuple[Tensor, Tensor] | None:
@@ -114,24 +124,38 @@ class HardSigmoidRange(Range):
         return torch.minimum(torch.maximum(low, self.lower), self.upper), torch.maximum(torch.minimum(high, self.upper), self.lower)
 
     def least(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
-        return self._extreme(torch.minimum, torch.inf, convolved, slope)
+        rises, falls = self.directions
+        return self._extreme(torch.minimum, torch.inf, convolved, slope, vertex=falls, kinks=rises)
 
     def greatest(self, convolved: Tensor, slope: Tensor | None = None) -> Tensor:
-        return self._extreme(torch.maximum, -torch.inf, convolved, slope)
+        rises, falls = self.directions
+        return self._extreme(torch.maximum, -torch.inf, convolved, slope, vertex=rises, kinks=falls)
 
-    def _extreme(self, better: Callable[[Tensor, Tensor], Tensor], never: float, convolved: Tensor, slope: Tensor | None) -> Tensor:
-        """The best of the ends, the kinks inside, and the vertex of (a P + b)(C - P) + P - slope P, at
-        P = C / 2 + (1 - b - slope) / (2 a)."""
-        a, b, divisor = self.line
+    def _extreme(
+        self,
+        better: Callable[[Tensor, Tensor], Tensor],
+        never: float,
+        convolved: Tensor,
+        slope: Tensor | None,
+        *,
+        vertex: bool,
+        kinks: bool,
+    ) -> Tensor:
+        """The best of the ends and of what else is asked for; everything that is compared is attained."""
         best = better(*(_tilted(mask * (convolved - end) + end, slope, end) for end, mask in self.ends))
-        if self.bent:
+        if kinks and slope is not None and self.bent:
             (off, on), (at_off, at_on) = self.kinks, self.bent
             best = better(best, torch.where(at_off, _tilted(off, slope, off), never))
             best = better(best, torch.where(at_on, _tilted(convolved, slope, on), never))
+        return better(best, self._at_vertex(convolved, slope)) if vertex else best
+
+    def _at_vertex(self, convolved: Tensor, slope: Tensor | None) -> Tensor:
+        """The value where (a P + b)(C - P) + P - slope P is level, at P = C / 2 + (1 - b - slope) / (2 a), or nearest to it."""
+        a, b, divisor = self.line
         vertex = convolved / 2 + (1 - b if slope is None else 1 - b - slope) / (2 * divisor)
         vertex = vertex.clamp(*self.straight)
         mask = (a * vertex + b).clamp_(0.0, 1.0)
-        return better(best, _tilted(mask * (convolved - vertex) + vertex, slope, vertex))
+        return _tilted(mask * (convolved - vertex) + vertex, slope, vertex)
 
 
 def _tilted(value: Tensor, slope: Tensor | None, pooled: Tensor) -> Tensor:
