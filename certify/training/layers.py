@@ -14,6 +14,7 @@ from neurocert.certify.bounds.call import Call, apply
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rule, rule_for
 from neurocert.certify.bounds.relaxations.lines import dot
+from neurocert.certify.training.routing import routing_bounds
 from neurocert.models.layers.lif import Fire
 from neurocert.models.layers.plastic_flex import MaskRouting
 from neurocert.models.layers.step import Step
@@ -99,15 +100,19 @@ SWITCHES = {
 }
 
 
+INTERVALS: dict[type[nn.Module], Callable[[Any, Inputs], tuple[Box, ...]]] = {MaskRouting: routing_bounds}
+"""Rules to train through of layers that are no switches."""
+
+
 def switch_of(layer: Layer) -> Switch | None:
     """What is known of the layer as a switch; None for every other layer."""
     return SWITCHES.get(type(layer))  # type: ignore[arg-type]
 
 
 def interval(layer: Layer, inputs: Inputs) -> tuple[Band, ...]:
-    """Interval bounds of each output; a switch's own rule, and for every other layer the engine's, in the inputs' dtype."""
+    """Interval bounds of each output in the inputs' dtype: by the layer's rule for training, or else by the engine's."""
     switch = switch_of(layer)
-    rule = switch.interval if switch else rule_of(layer).interval
+    rule = switch.interval if switch else INTERVALS.get(type(layer)) or rule_of(layer).interval  # type: ignore[arg-type]
     return tuple(Band(*(end.to(inputs[0].lower.dtype) for end in box)) for box in rule(layer, inputs))
 
 

@@ -55,7 +55,8 @@ def logit_roundings(layer: MaskRouting) -> int:
     return LOGIT_ROUNDINGS + (layer.slope != 1.0)
 
 
-def _mask(layer: MaskRouting) -> Mask:
+def own_mask(layer: MaskRouting) -> Mask:
+    """The mask of a layer (not a frozen one) with the numbers that it has."""
     return mask_of(layer, *_own_logits(layer))
 
 
@@ -63,11 +64,11 @@ def _interval(layer: MaskRouting, inputs: Inputs) -> tuple[Box, ...]:
     convolved, pooled = inputs
     if layer.activation == "frozen":
         return (fixed_bounds(layer.stored, convolved, pooled),)
-    return (routing_bounds(_mask(layer), convolved, pooled),)
+    return (routing_bounds(own_mask(layer), convolved, pooled),)
 
 
 def _relax(layer: MaskRouting, inputs: Inputs) -> Planes:
-    return fixed_planes(layer.stored, *inputs) if layer.activation == "frozen" else routing_planes(_mask(layer), *inputs)
+    return fixed_planes(layer.stored, *inputs) if layer.activation == "frozen" else routing_planes(own_mask(layer), *inputs)
 
 
 def _linear(layer: MaskRouting, planes: Planes, coefficients: Coefficients, mix: Tensor | None = None) -> tuple[Coefficients, Tensor]:
@@ -94,7 +95,7 @@ def _refine(layer: MaskRouting, inputs: Inputs) -> tuple[Tensor | None, ...]:
     convolved, pooled = inputs
     if layer.activation == "frozen":
         return None, None
-    return (~_mask(layer).constant(pooled.lower, pooled.upper) & (convolved.lower < convolved.upper)), None
+    return (~own_mask(layer).constant(pooled.lower, pooled.upper) & (convolved.lower < convolved.upper)), None
 
 
 @dataclass(frozen=True)
