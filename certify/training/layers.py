@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neurocert.certify.bounds.call import Call, apply
+from neurocert.certify.bounds.call import Call
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rule, rule_for
 from neurocert.certify.bounds.relaxations.lines import dot
@@ -21,6 +22,8 @@ from neurocert.models.layers.step import Step
 from neurocert.models.layers.surrogate import spike
 
 Layer = nn.Module | Call
+Statistics = tuple[Tensor, Tensor]
+"""(variance, mean) per channel, with gradients."""
 
 
 class Band(Interval):
@@ -143,18 +146,32 @@ def in_double(layer: Layer) -> Layer:
     return view
 
 
-def evaluate(layer: Layer, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The outputs of a layer of a captured graph."""
-    output = apply(layer, *inputs)
-    return tuple(output) if isinstance(output, tuple | list) else (output,)
+@contextmanager
+def batch_statistics(network: nn.Module) -> Iterator[dict[nn.Module, Statistics]]:
+    """Gathers, while the network runs, the statistics that its batch norms in training mode normalise by: of all that each is given."""
+    found: dict[nn.Module, Statistics] = {}
+
+    def take(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if norm.training:
+            (x,) = given
+            found[norm] = torch.var_mean(x, [0, *range(2, x.dim())], correction=0)
+
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(take) for norm in norms]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
-def with_statistics_of(layer: Layer, inputs: tuple[Tensor, ...]) -> Layer:
-    """The layer as it acts on this very batch: batch norm in training mode with its mean and variance, else the layer itself."""
-    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.training:
-        return _batch_norm(layer, inputs[0])
-    if isinstance(layer, MaskRouting) and layer.norm is not None and layer.norm.training:
-        return _view(layer, "_modules", norm=_batch_norm(layer.norm, inputs[1] - layer.threshold))
+def with_statistics(layer: Layer, found: Mapping[nn.Module, Statistics]) -> Layer:
+    """The layer as it acted on the batch of these statistics; where there are none for its batch norm, the layer itself."""
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer in found:
+        variance, mean = found[layer]
+        return _view(layer, "_buffers", running_mean=mean, running_var=variance)
+    if isinstance(layer, MaskRouting) and layer.norm is not None:
+        return _view(layer, "_modules", norm=with_statistics(layer.norm, found))
     return layer
 
 
@@ -171,11 +188,6 @@ def _double(tensor: Tensor | None) -> Tensor | None:
 
 def _mix(share: Tensor, one: Tensor, other: Tensor) -> Tensor:
     return share * one + (1.0 - share) * other
-
-
-def _batch_norm(layer: Any, x: Tensor) -> Any:
-    variance, mean = torch.var_mean(x, [0, *range(2, x.dim())], correction=0)
-    return _view(layer, "_buffers", running_mean=mean, running_var=variance)
 
 
 def _view(layer: Any, table: str, **entries: Any) -> Any:

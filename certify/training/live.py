@@ -19,7 +19,17 @@ from neurocert.certify.bounds.graph import Graph, Value, capture
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.relaxations.lines import dot
 from neurocert.certify.errors import UnsupportedLayer
-from neurocert.certify.training.layers import Band, Layer, evaluate, in_double, interval, linear, rule_of, switch_of, with_statistics_of
+from neurocert.certify.training.layers import (
+    Band,
+    Layer,
+    batch_statistics,
+    in_double,
+    interval,
+    linear,
+    rule_of,
+    switch_of,
+    with_statistics,
+)
 
 
 @dataclass(frozen=True)
@@ -27,10 +37,12 @@ class LiveGraph:
     """A network that is being trained, and its graph.
 
     Attributes:
+        network: the network itself.
         graph: as captured once, in evaluation mode; only its structure is used.
         layers: of each node, by its name: the network's own, which training changes.
     """
 
+    network: nn.Module
     graph: Graph
     layers: dict[str, Layer]
 
@@ -65,13 +77,14 @@ def live_graph(network: nn.Module, input_shape: tuple[int, ...]) -> LiveGraph:
         if isinstance(node.layer, Call) and any(isinstance(item, Tensor) for item in node.layer.arguments):
             raise UnsupportedLayer(f"{node.path} computes with a tensor outside any layer, which training would not follow", "use a layer")
     layers = {node.name: node.layer if isinstance(node.layer, Call) else network.get_submodule(node.path) for node in graph.nodes}
-    return LiveGraph(graph, layers)
+    return LiveGraph(network, graph, layers)
 
 
 def live_bounds(live: LiveGraph, inputs: Tensor, box: Box, labels: Tensor, *, with_linear: bool = False) -> LiveBounds:
     """Bounds of the margins over a box around each input; differentiable, through spikes by their surrogate.
 
-    Batch norm in training mode takes the statistics of the centres, for the bounds too (Shi et al. 2021).
+    Batch norm in training mode takes the statistics of the centres, for the bounds too (Shi et al. 2021); where it is used at
+    several time steps, those of all steps together, as the network does.
     Linear margins go back to the input, every relaxation on the intervals (CROWN-IBP: Zhang et al. 2020).
 
     Args:
@@ -81,24 +94,22 @@ def live_bounds(live: LiveGraph, inputs: Tensor, box: Box, labels: Tensor, *, wi
         with_linear: also find ``linear_margins``.
     """
     graph, neurons = live.graph, []
-    acting: dict[str, Layer] = {}
-    points: dict[Value, Tensor] = {graph.input: inputs}
+    with batch_statistics(live.network) as statistics:
+        logits = live.network(inputs)
+    acting: dict[str, Layer] = {node.name: with_statistics(live.layers[node.name], statistics) for node in graph.nodes}
     bounds: dict[Value, Interval] = {graph.input: Band(*box)}
     for node in graph.nodes:
-        layer, at = live.layers[node.name], tuple(points[source] for source in node.inputs)
-        within = tuple(bounds[source] for source in node.inputs)
+        layer, within = acting[node.name], tuple(bounds[source] for source in node.inputs)
         if switch := switch_of(layer):
             threshold = switch.threshold(layer)
             neurons.append(Band(within[0].lower - threshold, within[0].upper - threshold))
-        acting[node.name] = with_statistics_of(layer, at)
-        points.update(zip(node.outputs, evaluate(layer, at), strict=True))
-        bounds.update(zip(node.outputs, interval(acting[node.name], within), strict=True))
+        bounds.update(zip(node.outputs, interval(layer, within), strict=True))
     margins, linear_margins = lower_margins(graph, acting, bounds, labels, everything=False), None
     if with_linear:
         double = {name: in_double(layer) for name, layer in acting.items()}
         wide = {value: Band(*(end.double() for end in (band.lower, band.upper))) for value, band in bounds.items()}
         linear_margins = lower_margins(graph, double, wide, labels, everything=True)
-    return LiveBounds(points[graph.output], margins, linear_margins, bounds[graph.nodes[0].outputs[0]], tuple(neurons))
+    return LiveBounds(logits, margins, linear_margins, bounds[graph.nodes[0].outputs[0]], tuple(neurons))
 
 
 def lower_margins(graph: Graph, layers: dict[str, Layer], bounds: Mapping[Value, Interval], labels: Tensor, *, everything: bool) -> Tensor:

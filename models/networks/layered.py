@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from neurocert.models.layers.encoder import encoder
@@ -72,11 +73,12 @@ class Layered(Classifier):
     def forward(self, image: Tensor) -> Tensor:
         """Args: (B, C, H, W) in input units. Returns: logits (B, classes)."""
         spiking = self.semantics.spiking
-        currents = [self._current(signal) for signal in ([image] if self.encoder is None else self.encoder(image))]
+        currents = self._at_each_step(self._current, [image] if self.encoder is None else self.encoder(image))
         if spiking is None:
             return self._static(currents[0])
         steps = spiking.time_steps
-        outputs = self._unrolled(currents * (steps // len(currents))) if isinstance(spiking, Spiking) else list(map(self._static, currents))
+        remember = isinstance(spiking, Spiking)
+        outputs = self._unrolled(currents * (steps // len(currents))) if remember else self._at_each_step(self._static, currents)
         total = outputs[0]
         for output in outputs[1:]:
             total = total + output
@@ -97,14 +99,24 @@ class Layered(Classifier):
 
     def _unrolled(self, currents: Sequence[Tensor]) -> list[Tensor]:
         """Logits of each step, from the first layer's current at each step, through neurons that remember their potential."""
-        states: list[Tensor | None] = [None] * len(self.neurons)
-        outputs = []
+        signals = self._fired(0, currents)
+        for layer in range(1, len(self.neurons)):
+            signals = self._fired(layer, self._at_each_step(self.synapses[layer], signals))
+        return self._at_each_step(self.readout, signals)
+
+    def _fired(self, layer: int, currents: Sequence[Tensor]) -> list[Tensor]:
+        """What the neurons of a layer say at each step."""
+        state, signals = None, []
         for current in currents:
-            states[0], signal = self.neurons[0](states[0], current)
-            for layer in range(1, len(self.neurons)):
-                states[layer], signal = self.neurons[layer](states[layer], self.synapses[layer](signal))
-            outputs.append(self.readout(signal))
-        return outputs
+            state, signal = self.neurons[layer](state, current)
+            signals.append(signal)
+        return signals
+
+    def _at_each_step(self, function: Callable[[Tensor], Tensor], signals: Sequence[Tensor]) -> list[Tensor]:
+        """A function of each step alone; in training all steps are one batch, whose statistics a batch norm both uses and keeps."""
+        if self.training and len(signals) > 1:
+            return list(function(torch.cat(tuple(signals))).chunk(len(signals)))
+        return [function(signal) for signal in signals]
 
 
 def _neuron(semantics: Semantics, surrogate: str) -> nn.Module:

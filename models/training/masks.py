@@ -17,7 +17,7 @@ from neurocert.models.training.recipe import MasksSpec
 def mask_penalty(masks: Sequence[Tensor], spec: MasksSpec | None) -> Tensor | float:
     """lambda times the mean over masks of the mean of (M - tau)^2, or of |M - tau| for "l1"; 0 without masks.
 
-    Source: Eq. 3.5 of the PlasticFlex thesis, averaged over layers, calls and samples. Its section 4.2.1 has an l1 penalty
+    Source: Eq. 3.5 of the PlasticFlex thesis, averaged over layers, time steps and samples. Its section 4.2.1 has an l1 penalty
     instead and does not say toward what; tau it is here too, for an l1 norm of M alone would cause the collapse that the
     penalty is there to prevent.
     """

@@ -17,7 +17,7 @@ from neurocert.certify.bounds.interval import Interval
 from neurocert.certify.bounds.propagation import Propagation
 from neurocert.certify.bounds.registry import rule_for
 from neurocert.certify.errors import UnsupportedLayer
-from neurocert.certify.training.layers import evaluate, fire_bounds, in_double, interval, linear, with_statistics_of
+from neurocert.certify.training.layers import batch_statistics, fire_bounds, in_double, interval, linear, with_statistics
 from neurocert.certify.training.live import LiveBounds, live_bounds, live_graph, lower_margins
 from neurocert.certify.verifiers.margins import margin_coefficients
 from neurocert.models.checkpoints import load
@@ -264,15 +264,31 @@ def test_a_double_view_keeps_the_layer_and_its_gradients() -> None:
 
 def test_batch_norm_takes_the_batch_and_keeps_its_own() -> None:
     norm = nn.BatchNorm1d(3).train()
-    before = {name: tensor.clone() for name, tensor in norm.state_dict().items()}
     x = torch.randn(10, 3) * 4 + 2
-    acting = with_statistics_of(norm, (x,))
-    (band,) = interval(acting, (Interval(x, x),))
-    assert torch.allclose(band.lower.mean(0), torch.zeros(3), atol=1e-5)
-    assert torch.allclose(band.upper.std(0, correction=0), torch.ones(3), atol=1e-3)
+    with batch_statistics(norm) as found:
+        normalised = norm(x)
+    before = {name: tensor.clone() for name, tensor in norm.state_dict().items()}
+    (band,) = interval(with_statistics(norm, found), (Interval(x, x),))
+    assert torch.allclose(band.lower, normalised, atol=1e-5) and torch.allclose(band.upper, normalised, atol=1e-5)
     assert all(torch.equal(tensor, before[name]) for name, tensor in norm.state_dict().items())
-    assert with_statistics_of(norm.eval(), (x,)) is norm
-    assert torch.allclose(evaluate(norm.train(), (x,))[0], band.lower, atol=1e-5)
+    with batch_statistics(norm.eval()) as found:
+        norm(x)
+    assert with_statistics(norm, found) is norm
+
+
+@torch.no_grad()
+def test_batch_norm_takes_all_time_steps_together() -> None:
+    """What training normalises by is one pair of numbers for all steps, so that the network that is evaluated is the one that learned."""
+    network, (inputs, labels) = made("flex snn of two blocks").train(), batch(32)
+    with batch_statistics(network) as found:
+        logits = network(inputs)
+    margins = bounded(network, inputs, labels, 0.0).margins
+    assert len(found) == 4
+    for norm, (variance, mean) in found.items():
+        norm.running_var, norm.running_mean = variance, mean
+    evaluated = network.eval()(inputs)
+    assert torch.allclose(logits, evaluated, atol=1e-5)
+    assert torch.allclose(margins, evaluated.gather(1, labels[:, None]) - evaluated, atol=1e-4)
 
 
 def test_follows_the_weights() -> None:
