@@ -39,7 +39,7 @@ LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 FIXED, FEW_NOISE = 0.2, 0.15
 SPLITS = (0, 1, 2)
 FEW = (1, 5, 10, 50, 750)
-FEW_ROWS = {name: ROWS[name] for name in ("standalone", "resample only", "bilateral filter", "SNAN in training and test")}
+FEW_ROWS = {name: ROWS[name] for name in ("standalone", "resample only", "median filter", "bilateral filter", "SNAN in training and test")}
 NATIVE = Settings(excitatory=105, inhibitory=53)
 DRAWINGS, SUBSETS = (15, 10, 5), (0, 1, 2, 3, 4)
 Record = dict[str, Any]
