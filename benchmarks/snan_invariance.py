@@ -39,8 +39,8 @@ NORMS: tuple[Norm, ...] = ("linf", "l2")
 EPSILONS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005)
 EDGES = (0.0, *(10.0 ** (k / 2) for k in range(-12, 1)))
 CHECKED, DRAWS, PRESENTED = 20, 10_000, 5
-PER_CLASS, DECIDED, ENUMERATED, BUDGET, SMOOTHED, ESTIMATION = 50, 100, 20, 4, 4, 300
-FLIP = 0.02
+PER_CLASS, DECIDED, ENUMERATED, BUDGET, SMOOTHED = 50, 100, 20, 4, 4
+MODELS = (Smoothing(0.1), Smoothing(0.2))
 EXHAUSTIVE = {False: 30, True: 2}
 """Images of which every flip is tried, by whether the hybrid spikes: one costs 6,241 presentations, some four minutes."""
 
@@ -133,12 +133,15 @@ def _enumeration(hybrid: Hybrid, chosen: Samples) -> dict[str, Any]:
     return rows
 
 
-def _smoothing(hybrid: Hybrid, chosen: Samples) -> dict[str, Any]:
-    """Flips that the smoothed decision survives, for each image; -1 where it is wrong or not established."""
-    settings, binary = Smoothing(FLIP, 50, ESTIMATION), hybrid.preprocessor.binarise(chosen.inputs[:SMOOTHED])
-    found = [smooth(hybrid.decide, image, settings, seed) for seed, image in enumerate(binary)]
-    right = [one.flips if one.predicted == int(label) else -1 for one, label in zip(found, chosen.labels, strict=False)]
-    return {"model": settings.describe(), "flips": right}
+def _smoothing(hybrid: Hybrid, chosen: Samples) -> dict[str, list[int]]:
+    """Flips that the smoothed decision survives under each model, for each image; -1 where it is wrong or not established."""
+    binary = hybrid.preprocessor.binarise(chosen.inputs[:SMOOTHED])
+    rows = {}
+    for model in MODELS:
+        found = [smooth(hybrid.decide, image, model, seed) for seed, image in enumerate(binary)]
+        right = [one.flips if one.predicted == int(label) else -1 for one, label in zip(found, chosen.labels, strict=False)]
+        rows[model.describe()] = right
+    return rows
 
 
 def _single(hybrid: Hybrid, chosen: Samples, right: np.ndarray) -> dict[str, Any] | None:

@@ -233,11 +233,15 @@ def _certificates(found: dict[str, dict[str, Any]]) -> Iterator[str]:
         yield f"| by invariance, L∞ {epsilon} | {' | '.join(_share(part['certified by invariance'][epsilon]) for part in parts)} |"
     for epsilon in parts[0]["enumeration"]:
         yield f"| with enumeration, L∞ {epsilon} | {' | '.join(_words(part['enumeration'][epsilon]) for part in parts)} |"
-    yield f"| flips that smoothed decisions survive | {' | '.join(', '.join(map(str, part['smoothing']['flips'])) for part in parts)} |"
+    models = list(parts[0]["smoothing"])
+    for number, model in enumerate(models, 1):
+        yield f"| flips survived, smoothing {number} | {' | '.join(', '.join(map(str, part['smoothing'][model])) for part in parts)} |"
     single = (part["single flips"] for part in parts)
     words = ("not run" if one is None else _share(one["certified"]) for one in single)
     yield f"| no single flip breaks it, all 6,241 tried | {' | '.join(words)} |"
-    yield f"\nSmoothing: {parts[0]['smoothing']['model']}; -1: wrong, or no majority established.\n"
+    yield ""
+    yield from (f"Smoothing {number}: {model}." for number, model in enumerate(models, 1))
+    yield "-1: wrong, or no majority established.\n"
 
 
 def _share(value: dict[str, Any]) -> str:

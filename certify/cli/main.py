@@ -169,7 +169,7 @@ def _snan(
         int, typer.Option(metavar="N", help="Invert every pixel of so many samples alone; costs as many runs as there are pixels.")
     ] = 0,
     smooth: Annotated[int, typer.Option(metavar="N", help="Smooth the decisions on so many samples over random flips.")] = 5,
-    flip: Annotated[float, typer.Option(help="Probability of each flip, below 0.5.")] = 0.05,
+    flip: Annotated[float, typer.Option(help="Probability of each flip, below 0.5.")] = 0.1,
     draws: Annotated[int, typer.Option(help="Fresh draws for each smoothed decision.")] = 200,
     recipe: Annotated[str | None, typer.Option(help="Train this recipe again, with --few-shots images of each class.")] = None,
     few_shots: Annotated[str | None, typer.Option(metavar="LIST", help="Such as 1,5,10; with --recipe.")] = None,

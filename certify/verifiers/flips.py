@@ -50,10 +50,19 @@ class Smoothing:
         if min(self.selection, self.estimation) < 1 or not 0.0 < self.alpha < 0.5:
             raise InputError(f"smoothing: got {self}, expected at least one draw of each kind and alpha between 0 and 0.5")
 
+    @property
+    def reach(self) -> int:
+        """The most flips that can be certified, where every draw agrees; more draws, or likelier flips, reach farther."""
+        return certified_flips(self.probability(self.estimation), self.flip)
+
+    def probability(self, successes: int) -> float:
+        """Lower bound of the class's probability, at confidence 1 - alpha, when so many of the fresh draws decide it."""
+        return clopper_pearson(successes, self.estimation, 1.0 - 2.0 * self.alpha)[0]
+
     def describe(self) -> str:
         return (
-            f"Majority over independent flips of each pixel with probability {self.flip:g}; {self.estimation} fresh draws, "
-            f"one-sided Clopper-Pearson bound at {1 - self.alpha:g}"
+            f"Majority over independent flips of each pixel with probability {self.flip:g}; {self.estimation} fresh draws "
+            f"(if all agree: {max(self.reach, 0)} flips certified), one-sided Clopper-Pearson bound at {1 - self.alpha:g}"
         )
 
 
@@ -86,7 +95,7 @@ def smooth(decide: Decide, binary: Mask, smoothing: Smoothing, seed: int) -> Smo
     predicted = int(first.bincount().argmax())
     fresh = _draw(decide, binary, smoothing.flip, smoothing.estimation, generator)
     successes = int((fresh == predicted).sum())
-    probability = clopper_pearson(successes, smoothing.estimation, 1.0 - 2.0 * smoothing.alpha)[0]
+    probability = smoothing.probability(successes)
     return Smoothed(predicted, successes, probability, certified_flips(probability, smoothing.flip))
 
 

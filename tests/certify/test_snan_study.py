@@ -108,7 +108,7 @@ def test_axes_say_radii_and_flips_as_people_write_them(study: Study) -> None:
 
 def test_the_risk_of_smoothing_is_shared_among_the_samples(study: Study) -> None:
     assert study.smoothing is not None and len(study.smoothing.samples) == 2
-    assert (study.smoothing.flip, study.smoothing.draws, study.smoothing.risk) == (0.05, 20, 0.001)
+    assert (study.smoothing.flip, study.smoothing.draws, study.smoothing.risk) == (0.1, 20, 0.001)
     assert "bound at 0.9995, so that all hold with probability 0.999." in study.smoothing.description
     for row in study.smoothing.samples:
         assert row.probability == clopper_pearson(row.successes, 20, 1 - 2 * 0.0005)[0]

@@ -44,7 +44,7 @@ class StudyConfig:
     shown_noise: float = 0.2
     single_flips: int = 0
     smoothed: int = 5
-    flip: float = 0.05
+    flip: float = 0.1
     draws: int = 200
     recipe: str | None = None
     few_shots: tuple[int, ...] = ()
