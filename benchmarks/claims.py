@@ -53,7 +53,7 @@ ATTACKED, CERTIFIED, CURVED = 40, 8, 100
 RADII = (0.05, 0.1, 0.2, 0.3)
 CERTIFIED_RADII = (0.002, 0.01)
 GRADIENTS, LOGITS = PGD(), Square(queries=300)
-BOTH = Refined(Surrogates(PGD(steps=10, restarts=1)), 1, Square(queries=500, area=0.03), rounds=1)
+BOTH = Refined(Surrogates(PGD(steps=10, restarts=1)), walkers=1, rounds=1, search_on=Square(queries=500, area=0.03))
 """The thesis's attack; one that sees logits alone; and one through every surrogate, continued by logits."""
 LANCZOS_STEPS, PROBES = 12, 16
 PLANES, PLANE_RADIUS, PLANE_POINTS = 3, 0.5, 7

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -13,13 +15,25 @@ from neurocert.analysis.statistics import mean_interval
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "page.py"
 
 
-def test_the_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(SCRIPT.parent)  # the page's parts lie beside it
-    spec = importlib.util.spec_from_file_location("page", SCRIPT)
+def load(script: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(script.parent)  # what it shares with others lies beside it
+    spec = importlib.util.spec_from_file_location(script.stem, script)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, script.stem, module)  # its dataclasses ask for it
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load(SCRIPT, monkeypatch)
     assert module.page() == module.PAGE.read_text(encoding="utf-8"), "run python benchmarks/page.py"
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPT.parent.glob("*.py")), ids=lambda script: script.stem)
+def test_every_script_fits_the_package_as_it_is(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a script sets up when it is loaded, before it measures anything, can still be set up."""
+    assert load(script, monkeypatch).__doc__
 
 
 def verdict(differences: list[list[float]], sign: int) -> str:
