@@ -11,7 +11,7 @@ images each at most; their rows, and the others' beside them, are scored on thos
 Training noise: 0 (clean), 0.2 (fixed), or that of the test (matched); networks are shown clean images. Few shots: everything,
 spiking network included, has seen so many images of each class; the test has noise 0.15.
 
-Results are written after every piece to results/snan_protocols.json; pieces that are there are not computed again, and maps are
+Results are written after every piece to results/snan_protocols.json; rows that are there are not measured again, and maps are
 kept in the cache, so that a run can be broken off and goes on where it was.
 """
 
@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,7 +43,15 @@ FEW_ROWS = {name: ROWS[name] for name in ("standalone", "resample only", "median
 NATIVE = Settings(excitatory=105, inhibitory=53)
 DRAWINGS, SUBSETS = (15, 10, 5), (0, 1, 2, 3, 4)
 Record = dict[str, Any]
-Piece = tuple[str, Callable[[], list[Record]]]
+Rows = dict[str, tuple[str, str]]
+
+
+class Piece(NamedTuple):
+    """One experiment on one split: its name, its rows, and what measures some of them."""
+
+    key: str
+    rows: Rows
+    measure: Callable[[Rows], list[Record]]
 
 
 def noise_pieces(name: str, folder: Path, store: Path, per_class: int, test: int, levels: tuple[float, ...], model: str) -> Iterator[Piece]:
@@ -51,17 +59,21 @@ def noise_pieces(name: str, folder: Path, store: Path, per_class: int, test: int
     for level in levels:
         for split in SPLITS:
             key = f"{name}/{model}/split {split}/training noise {level:g}"
-            yield key, partial(_noise, folder, store / f"{folder.name}-{per_class}-{test}-{split}", per_class, test, split, level, model)
+            yield Piece(
+                key,
+                ROWS,
+                partial(_noise, folder, store / f"{folder.name}-{per_class}-{test}-{split}", per_class, test, split, level, model),
+            )
 
 
-def _noise(folder: Path, store: Path, per_class: int, test: int, split: int, level: float, model: str) -> list[Record]:
-    """All rows, trained at one level of noise and tested at that one; after clean or fixed training, at all."""
+def _noise(folder: Path, store: Path, per_class: int, test: int, split: int, level: float, model: str, rows: Rows) -> list[Record]:
+    """Rows trained at one level of noise and tested at that one; after clean or fixed training, at all."""
     train, shown = choose(_samples(folder, "train"), per_class, split), choose(_samples(folder, "test"), test, split)
     stage = Stage(train, split, store)
     tested = LEVELS if level in (0.0, FIXED) else (level,)
     noisy = {tested_at: stage.inputs("test", shown.inputs, tested_at) for tested_at in tested}
     fitted = _fitted(model, stage.inputs("train", train.inputs, level), train, split)
-    return list(scores(ROWS, fitted, stage.inputs("test", shown.inputs, 0.0), noisy, shown.labels))
+    return list(scores(rows, fitted, stage.inputs("test", shown.inputs, 0.0), noisy, shown.labels))
 
 
 def few_pieces(folder: Path, store: Path, test: int, few: tuple[int, ...], model: str) -> Iterator[Piece]:
@@ -69,12 +81,14 @@ def few_pieces(folder: Path, store: Path, test: int, few: tuple[int, ...], model
     for per_class in few:
         for split in SPLITS:
             key = f"few shots of mnist/{model}/split {split}/{per_class} per class"
-            yield key, partial(_few, folder, store / f"{folder.name}-{per_class}-{test}-{split}", per_class, test, split, model)
+            yield Piece(
+                key, FEW_ROWS, partial(_few, folder, store / f"{folder.name}-{per_class}-{test}-{split}", per_class, test, split, model)
+            )
 
 
-def _few(folder: Path, store: Path, per_class: int, test: int, split: int, model: str) -> list[Record]:
+def _few(folder: Path, store: Path, per_class: int, test: int, split: int, model: str, rows: Rows) -> list[Record]:
     train, shown = choose(_samples(folder, "train"), per_class, split), choose(_samples(folder, "test"), test, split)
-    return _few_shots(Stage(train, split, store), shown, model)
+    return _few_shots(Stage(train, split, store), shown, model, rows)
 
 
 def drawing_pieces(name: str, file: Path, store: Path, settings: Settings, model: str) -> Iterator[Piece]:
@@ -82,10 +96,10 @@ def drawing_pieces(name: str, file: Path, store: Path, settings: Settings, model
     for drawings in DRAWINGS:
         for subset in SUBSETS:
             key = f"few shots of {name}/{model}/split {subset}/{drawings} per class"
-            yield key, partial(_drawings, file, store / f"{name}-{drawings}-{subset}", settings, drawings, subset, model)
+            yield Piece(key, FEW_ROWS, partial(_drawings, file, store / f"{name}-{drawings}-{subset}", settings, drawings, subset, model))
 
 
-def _drawings(file: Path, store: Path, settings: Settings, drawings: int, subset: int, model: str) -> list[Record]:
+def _drawings(file: Path, store: Path, settings: Settings, drawings: int, subset: int, model: str, rows: Rows) -> list[Record]:
     """Ten random characters of which so many random drawings are shown, and the rest are the test."""
     with np.load(file, allow_pickle=False) as stored:
         bits, characters = np.unpackbits(stored["images"], axis=1), stored["character"]
@@ -95,17 +109,17 @@ def _drawings(file: Path, store: Path, settings: Settings, drawings: int, subset
     members = [random.permutation(np.flatnonzero(characters == one)) for one in random.choice(np.unique(characters), 10, replace=False)]
     shown, left = (np.concatenate([part[cut] for part in members]) for cut in (slice(drawings), slice(drawings, None)))
     train, test = (make_samples(torch.from_numpy(images[part]).float(), _labels(characters[part]), "omniglot") for part in (shown, left))
-    return _few_shots(Stage(train, subset, store, situation_based=False, settings=settings), test, model)
+    return _few_shots(Stage(train, subset, store, situation_based=False, settings=settings), test, model, rows)
 
 
 def _labels(characters: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.unique(characters, return_inverse=True)[1].astype(np.int64))
 
 
-def _few_shots(stage: Stage, test: Samples, model: str) -> list[Record]:
+def _few_shots(stage: Stage, test: Samples, model: str, rows: Rows) -> list[Record]:
     noisy = {level: stage.inputs("test", test.inputs, level) for level in (0.0, FEW_NOISE)}
     fitted = _fitted(model, stage.inputs("train", stage.train.inputs, 0.0), stage.train, stage.seed)
-    return [record for record in scores(FEW_ROWS, fitted, noisy[0.0], noisy, test.labels) if record["classes"] == "ten"]
+    return [record for record in scores(rows, fitted, noisy[0.0], noisy, test.labels) if record["classes"] == "ten"]
 
 
 def _fitted(model: str, inputs: Inputs, train: Samples, seed: int) -> Callable[[str], Trained]:
@@ -143,10 +157,12 @@ def main() -> None:
     options = parser.parse_args()
     experiments = pieces(options.data, options.cache)
     for name in options.only.split(",") if options.only else experiments:
-        for key, compute in experiments[name]:
+        for key, rows, measure in experiments[name]:
             found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"pieces": {}}
-            if key not in found["pieces"]:
-                found["pieces"][key] = compute()
+            known = found["pieces"].get(key, [])
+            if missing := {row: parts for row, parts in rows.items() if row not in {record["row"] for record in known}}:
+                records = [*known, *measure(missing)]
+                found["pieces"][key] = sorted(records, key=lambda record: list(rows).index(record["row"]))
                 RESULTS.write_text(_text(found["pieces"]), encoding="utf-8")
 
 
