@@ -65,7 +65,10 @@ def protocols() -> Iterator[str]:
         for regime in REGIMES:
             yield from noise_table(experiment, model, regime, regime_table(grouped, experiment, model, regime))
     yield from clusters_table(found)
-    yield "### Few shots\n\nTest noise 0.15 (and none). Spiking network and classifier have seen so many images of each class.\n"
+    yield (
+        "### Few shots\n\nTest noise 0.15 (and none). Spiking network and classifier have seen so many images of each class. Drawings "
+        "of 105x105 are not enlarged, so that their control is the standalone classifier under another draw of noise.\n"
+    )
     for experiment, model in dict.fromkeys((key.experiment, key.model) for key in grouped if key.experiment.startswith("few")):
         yield from few_table(experiment, model, grouped)
     yield from claims(grouped)
