@@ -202,6 +202,10 @@ VARIANTS = {
 }
 
 
+LESS_DECAY = {"mnist-vgg6-small-snn-bp-flex": 1e-4}
+"""Where the thesis's decay keeps a narrow network from learning, as docs/decisions.md says."""
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("family", ["digits-vgg6", "mnist-vgg6-small", "mnist-vgg6", "cifar10-vgg11", "imagenet100-vgg16"])
 def test_the_six_variants(family: str, variant: str) -> None:
@@ -212,8 +216,8 @@ def test_the_six_variants(family: str, variant: str) -> None:
     assert type(spiking) is (neurons or type(None))
     if isinstance(spiking, Spiking):
         assert (spiking.threshold, spiking.leak, spiking.reset, spiking.reset_value) == (1.0, FactorLeak(0.95), "hard", 0.0)
-    training = recipe.training
-    assert (training.optimiser, training.momentum, training.weight_decay, training.schedule) == ("sgd", 0.9, 5e-4, "cosine")
+    training, decay = recipe.training, LESS_DECAY.get(recipe.name, 5e-4)
+    assert (training.optimiser, training.momentum, training.weight_decay, training.schedule) == ("sgd", 0.9, decay, "cosine")
 
 
 @pytest.mark.parametrize(
