@@ -15,6 +15,7 @@ from neurocert.certify.bounds.call import Call
 from neurocert.certify.bounds.interval import Box, Interval
 from neurocert.certify.bounds.registry import Coefficients, Inputs, Rule, rule_for
 from neurocert.certify.bounds.relaxations.lines import dot
+from neurocert.certify.errors import UnsupportedLayer
 from neurocert.certify.training.routing import routing_bounds
 from neurocert.models.layers.lif import Fire
 from neurocert.models.layers.plastic_flex import MaskRouting
@@ -148,11 +149,17 @@ def in_double(layer: Layer) -> Layer:
 
 @contextmanager
 def batch_statistics(network: nn.Module) -> Iterator[dict[nn.Module, Statistics]]:
-    """Gathers, while the network runs, the statistics that its batch norms in training mode normalise by: of all that each is given."""
+    """Gathers, while the network runs, the statistics that its batch norms in training mode normalise by.
+
+    Raises:
+        UnsupportedLayer: a batch norm that runs twice, for it has two pairs of them.
+    """
     found: dict[nn.Module, Statistics] = {}
 
     def take(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
         if norm.training:
+            if norm in found:
+                raise UnsupportedLayer(f"{type(norm).__name__} is used more than once in a pass", "give it all time steps as one batch")
             (x,) = given
             found[norm] = torch.var_mean(x, [0, *range(2, x.dim())], correction=0)
 

@@ -62,7 +62,7 @@ class Smoothing:
     def describe(self) -> str:
         return (
             f"Majority over independent flips of each pixel with probability {self.flip:g}; {self.estimation} fresh draws "
-            f"(if all agree: {max(self.reach, 0)} flips certified), one-sided Clopper-Pearson bound at {1 - self.alpha:g}"
+            f"(flips certified if all agree: {max(self.reach, 0)}), one-sided Clopper-Pearson bound at {1 - self.alpha:g}"
         )
 
 

@@ -107,14 +107,14 @@ class HardSigmoidRange(Range):
 
     @cached_property
     def kinks(self) -> tuple[Tensor, Tensor]:
-        """Where the mask reaches 0, and 1; infinite where it does neither."""
-        a, b, divisor = self.line
-        return torch.where(a == 0, torch.inf, -b / divisor), torch.where(a == 0, torch.inf, (1 - b) / divisor)
+        """Where the mask reaches 0, and 1; any two points where it does neither."""
+        _, b, divisor = self.line
+        return -b / divisor, (1 - b) / divisor
 
     @cached_property
     def bent(self) -> tuple[Tensor, Tensor] | None:
         """Which kinks lie inside; None if none does."""
-        inside = [(self.lower < kink) & (kink < self.upper) for kink in self.kinks]
+        inside = [(self.mask.scale != 0) & (self.lower < kink) & (kink < self.upper) for kink in self.kinks]
         return (inside[0], inside[1]) if any(bool(where.any()) for where in inside) else None
 
     @cached_property

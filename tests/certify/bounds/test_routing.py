@@ -60,3 +60,13 @@ def test_masks_that_rise_and_fall_together_are_bounded_as_each_alone(
         together, alone = bounds(cases, slope), [bounds([case], slope) for case in cases]
         for side in (0, 1):
             assert torch.equal(together[side], torch.cat([one[side] for one in alone], 1))
+
+
+def test_a_mask_without_slope_has_finite_gradients() -> None:
+    """It has no kinks, and places where they would be must not reach a gradient as infinity times 0."""
+    scale = torch.tensor([[[0.0]], [[6.0]]], dtype=torch.float64, requires_grad=True)
+    over = HardSigmoidMask(scale, torch.zeros_like(scale)).over(torch.full((1, 2, 1, 1), -1.0), torch.full((1, 2, 1, 1), 1.0))
+    slope = torch.full((1, 2, 1, 1), 0.5, dtype=torch.float64, requires_grad=True)
+    (over.least(torch.zeros(1, 2, 1, 1), slope) + over.greatest(torch.zeros(1, 2, 1, 1), slope)).sum().backward()
+    assert scale.grad is not None and slope.grad is not None
+    assert torch.isfinite(scale.grad).all() and torch.isfinite(slope.grad).all()

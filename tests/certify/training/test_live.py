@@ -276,6 +276,12 @@ def test_batch_norm_takes_the_batch_and_keeps_its_own() -> None:
     assert with_statistics(norm, found) is norm
 
 
+def test_a_batch_norm_that_runs_twice_is_refused() -> None:
+    norm = nn.BatchNorm1d(3).train()
+    with batch_statistics(norm), pytest.raises(UnsupportedLayer, match="BatchNorm1d is used more than once"):
+        norm(norm(torch.randn(4, 3)))
+
+
 @torch.no_grad()
 def test_batch_norm_takes_all_time_steps_together() -> None:
     """What training normalises by is one pair of numbers for all steps, so that the network that is evaluated is the one that learned."""

@@ -54,7 +54,7 @@ def test_a_majority_is_needed() -> None:
 def test_few_draws_and_rare_flips_reach_nothing() -> None:
     """What a user should know before any image is drawn."""
     assert Smoothing(0.05, 10, 200, 0.0002).reach == 0 and Smoothing(0.1, 10, 200, 0.0002).reach == 1
-    assert Smoothing(0.1, 10, 5).reach == -1 and "if all agree: 0 flips" in Smoothing(0.1, 10, 5).describe()
+    assert Smoothing(0.1, 10, 5).reach == -1 and "if all agree: 0)" in Smoothing(0.1, 10, 5).describe()
 
 
 def majority(binary: np.ndarray) -> Tensor:
@@ -67,7 +67,7 @@ def test_smoothing_certifies_what_it_can_see() -> None:
     assert (found.predicted, found.successes) == (1, 500)
     assert found.probability == pytest.approx(0.001 ** (1 / 500))
     assert found.flips == certified_flips(found.probability, 0.2) == Smoothing(0.2, 50, 500).reach > 1
-    assert f"if all agree: {found.flips} flips" in Smoothing(0.2, 50, 500).describe()
+    assert f"if all agree: {found.flips})" in Smoothing(0.2, 50, 500).describe()
     assert found == smooth(majority, image, Smoothing(0.2, 50, 500), seed=0)
 
 
