@@ -144,7 +144,7 @@ def pieces(data: Path, store: Path) -> dict[str, list[Piece]]:
         "mnist-750": [*noise_pieces("mnist, 750 per class", mnist, store, 750, 30, clean, "lenet")],
         "few-750": [*few_pieces(mnist, store, 30, FEW[-1:], "lenet")],
         "omniglot-105": [*drawing_pieces("omniglot at 105x105", omniglot / "omniglot105_8alphabets.npz", store, NATIVE, "lenet")],
-        "mnist-750-all": [*noise_pieces("mnist, 750 per class", mnist, store, 750, 30, (FIXED, 0.1, 0.3, 0.4, 0.5), "lenet")],
+        "mnist-750-all": [*noise_pieces("mnist, 750 per class", mnist, store, 750, 30, (FIXED, 0.3, 0.4, 0.1, 0.5), "lenet")],
     }
 
 
