@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,18 @@ from torch import Tensor
 
 from neurocert.certify.bounds.relaxations.masks import HardSigmoidMask
 
+PLACES = [  # extreme, where alone it is attained, and a, b, C, lower, upper, slope
+    ("least", "mask at 0", "1", "7/8", "1/8", "-3", "-5/8", "9/8"),
+    ("least", "mask at 1", "2", "21/8", "-5/2", "-3/2", "3/2", "-5/4"),
+    ("least", "mask at 0", "-1", "-19/8", "11/4", "-3", "-2", "1/8"),
+    ("least", "mask at 1", "-4", "-3/8", "-17/8", "-17/8", "3/4", "5/2"),
+    ("least", "level", "-2", "1/8", "-3/2", "-1", "-1/4", "11/4"),
+    ("greatest", "mask at 0", "1", "-15/8", "11/8", "-3", "5/2", "5/8"),
+    ("greatest", "mask at 1", "2", "15/8", "2", "-11/8", "11/8", "3/4"),
+    ("greatest", "mask at 0", "-2", "3", "-3", "9/8", "19/8", "15/8"),
+    ("greatest", "mask at 1", "-2", "-1/2", "1/2", "-11/8", "-1/8", "-3/4"),
+    ("greatest", "level", "4", "-11/8", "1/2", "-5/2", "15/8", "3/8"),
+]
 SLOPES_OF_MASKS = st.sampled_from([Fraction(0), *(sign * Fraction(2) ** k for sign in (1, -1) for k in range(-3, 3))])
 EIGHTHS = st.integers(-24, 24).map(lambda n: Fraction(n, 8))
 POINTS = 24
@@ -26,22 +39,34 @@ def tilted(a: Fraction, b: Fraction, convolved: Fraction, slope: Fraction, poole
     return mask * convolved + (1 - mask) * pooled - slope * pooled
 
 
-def special(a: Fraction, b: Fraction, convolved: Fraction, slope: Fraction) -> list[Fraction]:
+def special(a: Fraction, b: Fraction, convolved: Fraction, slope: Fraction) -> dict[str, Fraction]:
     """Where the mask's clip begins and ends, and where the parabola between is level."""
-    return [-b / a, (1 - b) / a, convolved / 2 + (1 - b - slope) / (2 * a)] if a else []
+    return {"mask at 0": -b / a, "mask at 1": (1 - b) / a, "level": convolved / 2 + (1 - b - slope) / (2 * a)} if a else {}
 
 
 @given(SLOPES_OF_MASKS, EIGHTHS, EIGHTHS, EIGHTHS, EIGHTHS, st.none() | EIGHTHS)
 def test_extremes_are_exact(a: Fraction, b: Fraction, convolved: Fraction, end: Fraction, other: Fraction, slope: Fraction | None) -> None:
     """Zero tolerance: a is a power of two, so that every operation on these numbers is exact in float64."""
     lower, upper, tilt = min(end, other), max(end, other), slope or Fraction(0)
-    inside = [point for point in special(a, b, convolved, tilt) if lower < point < upper]
+    inside = [point for point in special(a, b, convolved, tilt).values() if lower < point < upper]
     grid = [lower + (upper - lower) * k / POINTS for k in range(POINTS + 1)]
     values = [tilted(a, b, convolved, tilt, point) for point in (*grid, *inside)]
     over = HardSigmoidMask(tensor(6 * a)[0], tensor(6 * b - 3)[0]).over(tensor(lower), tensor(upper))
     given_slope = None if slope is None else tensor(slope)
     assert Fraction(over.least(tensor(convolved), given_slope).item()) == min(values)
     assert Fraction(over.greatest(tensor(convolved), given_slope).item()) == max(values)
+
+
+@pytest.mark.parametrize("case", PLACES, ids=lambda case: " ".join(case[:3]))
+def test_each_place_is_looked_at(case: tuple[str, ...]) -> None:
+    """What is drawn at random seldom has its extreme at a kink."""
+    extreme, place = case[:2]
+    a, b, convolved, lower, upper, slope = map(Fraction, case[2:])
+    inside = {name: point for name, point in special(a, b, convolved, slope).items() if lower < point < upper}
+    there, *others = (tilted(a, b, convolved, slope, point) for point in (inside.pop(place), *inside.values(), lower, upper))
+    assert all(there < other if extreme == "least" else there > other for other in others)
+    over = HardSigmoidMask(tensor(6 * a)[0], tensor(6 * b - 3)[0]).over(tensor(lower), tensor(upper))
+    assert Fraction(getattr(over, extreme)(tensor(convolved), tensor(slope)).item()) == there
 
 
 @given(st.lists(st.tuples(SLOPES_OF_MASKS, EIGHTHS, EIGHTHS, EIGHTHS, EIGHTHS, EIGHTHS), min_size=2, max_size=8))
