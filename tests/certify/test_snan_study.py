@@ -114,6 +114,15 @@ def test_the_risk_of_smoothing_is_shared_among_the_samples(study: Study) -> None
         assert row.probability == clopper_pearson(row.successes, 20, 1 - 2 * 0.0005)[0]
 
 
+def test_the_comparison_counts_what_smoothing_certifies(study: Study) -> None:
+    assert study.smoothing is not None
+    right = sum(row.predicted == row.label and row.flips >= 1 for row in study.smoothing.samples)
+    plain = study.model_copy(update={"smoothing": None})
+    rows = {row[0]: row[1:] for row in overview([study, plain])}
+    assert rows["smoothed, certified, any one pixel inverted"] == (str(Proportion(right, 2)), "not tried")
+    assert "smoothed" not in str(overview([plain]))
+
+
 def test_single_flips_are_what_the_hybrid_decides_of_each(study: Study, hybrid_file: Path) -> None:
     hybrid, data = hybrid_files.load(hybrid_file).hybrid, load_samples("digits").take(range(6))
     binary, unperturbed = hybrid.preprocessor.binarise(data.inputs), hybrid(data.inputs)
@@ -132,7 +141,8 @@ def test_the_page_counts_single_flips_where_they_were_tried(study: Study) -> Non
     assert rows["certified, any one pixel inverted"] == (str(Proportion(proved, 6)), "not tried")
     assert "One pixel inverted" in render([study])
     untried = study.model_copy(update={"single_flips": ()})
-    assert "One pixel inverted" not in render([untried]) and "any one pixel" not in str(overview([untried]))
+    assert "One pixel inverted" not in render([untried])
+    assert "certified, any one pixel inverted" not in [row[0] for row in overview([untried])]
 
 
 def test_the_control_has_the_same_radii_and_no_spikes(config: certify.StudyConfig, study: Study, control_file: Path) -> None:

@@ -52,6 +52,8 @@ def overview(studies: Sequence[Study]) -> tuple[tuple[str, ...], ...]:
         rows.append((f"certified, radius {summary.epsilon:g}", *(str(s.summaries[position].certified.proportion) for s in studies)))
     if any(study.single_flips for study in studies):
         rows.append(("certified, any one pixel inverted", *map(_single_flips, studies)))
+    if any(study.smoothing for study in studies):
+        rows.append(("smoothed, certified, any one pixel inverted", *map(_smoothed, studies)))
     for position, level in enumerate(studies[0].levels):
         rows.append((f"right, noise {level.noise:g}", *(str(s.levels[position].correct.proportion) for s in studies)))
     return tuple(rows)
@@ -98,6 +100,10 @@ def _claim(study: Study) -> str:
 def _single_flips(study: Study) -> str:
     tried = study.single_flips
     return str(Proportion(sum(row.certified for row in tried), len(tried))) if tried else "not tried"
+
+
+def _smoothed(study: Study) -> str:
+    return "not tried" if study.smoothing is None else str(study.smoothing.certified[1].proportion)
 
 
 def _words(share: Share) -> str:

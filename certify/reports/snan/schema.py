@@ -99,7 +99,7 @@ class Smoothing(Strict):
         flip: probability with which each pixel is inverted.
         draws: fresh ones, for each sample.
         risk: probability that any of these certificates is wrong, over the draws.
-        certified: at k, samples that are decided rightly, and so for every k flipped pixels.
+        certified: at k, samples that are decided rightly, and so for every k flipped pixels; at least for 0 and 1.
     """
 
     description: Text
@@ -107,7 +107,7 @@ class Smoothing(Strict):
     draws: Annotated[int, Field(ge=1)]
     risk: Annotated[float, Field(gt=0, lt=1)]
     samples: Annotated[tuple[Smoothed, ...], Field(min_length=1)]
-    certified: tuple[Share, ...]
+    certified: Annotated[tuple[Share, ...], Field(min_length=2)]
 
 
 class Geometry(Strict):
