@@ -264,9 +264,13 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     name = str(name_or_path)
     path = _folder() / f"{name}{SUFFIX}" if name in recipes() else Path(name_or_path)
     try:
-        return parse_recipe(read_file(path, MAX_BYTES))
+        data = read_file(path, MAX_BYTES)
     except InputError as error:
         raise RecipeError(f"{name}: {printable(error.message)}", error.hint or f"{_known()}; or give the path of a TOML file") from error
+    try:
+        return parse_recipe(data)
+    except RecipeError as error:
+        raise RecipeError(f"{name}: {printable(error.message)}", error.hint) from error
 
 
 def parse_recipe(data: bytes) -> Recipe:

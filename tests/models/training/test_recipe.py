@@ -153,7 +153,7 @@ def test_refuses_with_the_fields_path(tmp_path: Path, change: Callable[[dict[str
     path.write_bytes(text_of(changed(change)))
     with pytest.raises(RecipeError, match=message) as error:
         load_recipe(path)
-    assert error.value.message.startswith(f"{path}: is not a recipe: ")
+    assert error.value.message.startswith(f"{path}: is not a recipe: ") and error.value.hint is None
 
 
 @pytest.mark.parametrize(
