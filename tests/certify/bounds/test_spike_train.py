@@ -192,20 +192,27 @@ def test_merging_and_collapsing_leave_one_node() -> None:
     assert [node.layer.steps for node in collapsed.nodes if isinstance(node.layer, SpikeTrain)] == [3]
 
 
-class KeepsItsPotential(Unrolled):
-    """Reads out the potential as well, so the steps are needed one by one."""
+class KeepsAPotential(Unrolled):
+    """Reads out the potential after one of its steps as well, so they are needed one by one."""
+
+    def __init__(self, semantics: Spiking, kept: int) -> None:
+        super().__init__(semantics, [1.0] * semantics.time_steps)
+        self.kept = kept
 
     def forward(self, x: Tensor) -> Tensor:
-        current = self.synapse(x)
-        state, spikes = self.neuron(None, current)
-        state, later = self.neuron(state, current)
-        return spikes + later + state
+        current, states, total = self.synapse(x), [None], 0.0
+        for _ in self.weights:
+            state, spikes = self.neuron(states[-1], current)
+            states.append(state)
+            total = total + spikes
+        return total + states[self.kept]
 
 
-def test_a_potential_that_is_used_keeps_its_steps() -> None:
-    semantics = Spiking(1.0, ">", "hard", 0.0, "in-step", FactorLeak(0.5), 2, "direct", "mean")
-    graph = simplify(capture(KeepsItsPotential(semantics, [1.0]).eval(), (1,)), REAL)
-    assert sum(isinstance(node.layer, Fire) for node in graph.nodes) == 2
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_a_potential_that_is_used_keeps_its_steps(kept: int) -> None:
+    semantics = Spiking(1.0, ">", "hard", 0.0, "in-step", FactorLeak(0.5), 3, "direct", "mean")
+    graph = simplify(capture(KeepsAPotential(semantics, kept).eval(), (1,)), REAL)
+    assert sum(isinstance(node.layer, Fire) for node in graph.nodes) == 3
 
 
 def test_the_train_is_what_the_steps_compute() -> None:
