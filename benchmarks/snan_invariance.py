@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from measuring import surroundings
+from snan_stages import with_few_images
 from torch import Tensor
 
 from neurocert.analysis.statistics import clopper_pearson
@@ -104,10 +105,7 @@ def changes(norm: Norm, count: int, generator: torch.Generator) -> Tensor:
 
 def certificates(name: str, data: str, test: Samples) -> dict[str, Any]:
     """What is certified of a hybrid trained with few images: by radius, by enumeration, by smoothing, and against one flip."""
-    recipe = load_recipe(name)
-    assert recipe.snan is not None
-    spec = recipe.snan.model_copy(update={"per_class": PER_CLASS, "shown": PER_CLASS, "held_out": 5})
-    hybrid = training.train(recipe.model_copy(update={"snan": spec}), data=data).hybrid
+    hybrid = training.train(with_few_images(load_recipe(name), PER_CLASS), data=data).hybrid
     chosen = test.take(range(DECIDED))
     right = (hybrid(chosen.inputs) == chosen.labels).numpy()
     radius = invariance(hybrid.preprocessor, chosen.inputs, "linf").radius

@@ -258,21 +258,24 @@ def _words(counts: dict[str, int]) -> str:
 def maps() -> Iterator[str]:
     """What is certified of the classifiers behind the preprocessor, in the space of the maps that they read."""
     found = json.loads((RESULTS / "snan_maps.json").read_text(encoding="utf-8"))
-    n, rows = found["samples"], found["rows"]
+    rows = found["rows"]
     radii = next(iter(rows.values()))["unbroken by pgd"]
     yield "## Classifiers behind the preprocessor, in the space of maps\n"
     yield (
-        f"`benchmarks/snan_maps.py`, {in_words(found['machine'])}: of the maps of the first {n} digits, those whose decision is right and "
-        "proved to stay within an L∞ radius, with 95 % intervals; and those that PGD does not change. What certifies nothing at a radius "
-        "counts as 0 at a larger one. CPU s: for one image, at the radius where it took longest.\n"
+        f"`benchmarks/snan_maps.py`, {in_words(found['machine'])}: of the maps of the first n test images, those whose decision is right "
+        "and proved to stay within an L∞ radius, with 95 % intervals; and those that PGD does not change. What certifies nothing at a "
+        "radius counts as 0 at a larger one. CPU s: for one image, at the radius where it took longest; "
+        f"*given up* where bounds of any image were not there after {found['seconds']:g} s by the clock.\n"
     )
-    yield f"| classifier | method | {' | '.join(radii)} | CPU s |\n|{'---|' * (3 + len(radii))}"
+    yield f"| classifier | n | method | {' | '.join(radii)} | CPU s |\n|{'---|' * (4 + len(radii))}"
     for name, row in rows.items():
+        n = row["samples"]
         for method, outcomes in row["methods"].items():
             cells = [_of(outcomes[radius]["certified"], n) for radius in radii]
             seconds = max(outcome["cpu_seconds_per_sample"] or 0.0 for outcome in outcomes.values())
-            yield f"| {name} | {method} | {' | '.join(cells)} | {seconds:.3f} |"
-        yield f"| {name} | not broken by PGD | {' | '.join(_of(row['unbroken by pgd'][radius], n) for radius in radii)} | |"
+            given_up = " *given up*" if any(outcome["given_up"] for outcome in outcomes.values()) else ""
+            yield f"| {name} | {n} | {method} | {' | '.join(cells)} | {seconds:.3f}{given_up} |"
+        yield f"| {name} | {n} | not broken by PGD | {' | '.join(_of(row['unbroken by pgd'][radius], n) for radius in radii)} | |"
     yield ""
 
 

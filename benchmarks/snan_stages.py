@@ -25,6 +25,7 @@ from neurocert.models.snan.network import Network, create
 from neurocert.models.snan.preprocessor import THRESHOLD, Preprocessor
 from neurocert.models.snan.settings import Settings
 from neurocert.models.snan.training import imprint, situation
+from neurocert.models.training.recipe import Recipe
 from neurocert.perturbations.impulse import invert
 
 SITUATION, SITUATION_IMAGES = (0, 1, 2, 3, 4), 50
@@ -47,6 +48,13 @@ Trained = LeNet | VisionTransformer
 def choose(samples: Samples, per_class: int, seed: int) -> Samples:
     """A random selection of so many images of each class."""
     return samples.take(situation(samples.labels, per_class, torch.Generator().manual_seed(seed)))
+
+
+def with_few_images(recipe: Recipe, per_class: int) -> Recipe:
+    """The recipe with so many images of each class, all of which the spiking network is shown."""
+    assert recipe.snan is not None
+    spec = recipe.snan.model_copy(update={"per_class": per_class, "shown": per_class, "held_out": 5})
+    return recipe.model_copy(update={"snan": spec})
 
 
 @dataclass(frozen=True)
