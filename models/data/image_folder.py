@@ -19,9 +19,9 @@ from neurocert.models.errors import DataError
 SUFFIXES = {".jpeg", ".jpg", ".png"}
 SIZE = 224
 FRAME = 256
-"""The shorter side of an image before its centre of ``SIZE`` x ``SIZE`` pixels is cut out."""
+"""What the shorter side of an image is scaled to, of which the central ``SIZE`` x ``SIZE`` pixels are kept."""
 VALIDATION_EACH = 12  # of each class, every twelfth training image is for validation
-MAX_PIXELS = 2**28
+MAX_PIXELS = 2**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,32 +99,33 @@ def open_image_folder(folder: Path, split: Split) -> ImageFolder:
 
 
 def read_image(path: Path) -> Tensor:
-    """(3, ``SIZE``, ``SIZE``) in [0, 1]: the shorter side scaled to ``FRAME`` pixels, then the centre.
+    """(3, ``SIZE``, ``SIZE``) in [0, 1]: the central square, of ``SIZE`` / ``FRAME`` of the shorter side, scaled bilinearly.
 
     Raises:
         DataError: not a readable image, or Pillow is not installed.
     """
-    image_module = _pillow()
+    pillow = _pillow()
     try:
-        with image_module.open(path) as image:
+        with pillow.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{path}: {image.width}x{image.height} pixels, at most {MAX_PIXELS} are read")
-            scale = FRAME / min(image.size)
-            resized = image.convert("RGB").resize([max(SIZE, round(side * scale)) for side in image.size], image_module.Resampling.BILINEAR)
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+            if image.mode[0] in "IF":
+                raise DataError(f"{path}: pixels of mode {image.mode}, expected 8 bits per channel", "convert it first")
+            kept = SIZE / FRAME * min(image.size)
+            centre = [(side + sign * kept) / 2 for sign in (-1, 1) for side in image.size]
+            scaled = image.convert("RGB").resize((SIZE, SIZE), pillow.Resampling.BILINEAR, box=centre)
+    except DataError:
+        raise
+    except Exception as error:  # a decoder raises whatever it likes on a damaged file
         raise DataError(f"{path}: is not a readable image: {error}") from error
-    left, top = ((side - SIZE) // 2 for side in resized.size)
-    pixels = np.asarray(resized.crop((left, top, left + SIZE, top + SIZE)), np.float32) / 255.0
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.asarray(scaled, np.float32) / 255.0).permute(2, 0, 1).contiguous()
 
 
 def _pillow() -> Any:
     try:
         return import_module("PIL.Image")
     except ImportError as error:
-        raise DataError("folders of images need Pillow, which is not installed", "pip install pillow") from error
+        raise DataError("folders of images need Pillow, which is not installed", "pip install pillow, or this package with its extra `images`") from error
 
 
 def _held_out(folder: Path) -> Path:
