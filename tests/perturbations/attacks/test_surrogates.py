@@ -60,6 +60,6 @@ def test_surrogates_and_refinement_break_more_of_a_spiking_network() -> None:
     network, base = load("digits-flex-snn").network, PGD(steps=8, restarts=1)
     own, many, refined = (
         int(searcher.search(network, DATA.inputs, DATA.labels, BALL, torch.Generator().manual_seed(0)).broken.sum())
-        for searcher in (base, Surrogates(base), Refined(base, 1, 1, Square(queries=100, area=0.03)))
+        for searcher in (base, Surrogates(base), Refined(base, 1, 1, Square(queries=300, area=0.03)))
     )
     assert many > own and refined > own
