@@ -165,7 +165,7 @@ def test_inspect(certify: Certify, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     done = certify("inspect", SNN)
     assert done.code == OK
-    for words in ("spike iff V > 1", "synapses.0.0.routing", "MaskRouting", "interval, linear", "487/500", "1x8x8 in [0, 1]"):
+    for words in ("spike iff V > 1", "synapses.0.0.routing", "MaskRouting", "interval, linear", "488/500", "1x8x8 in [0, 1]"):
         assert words in done.out
     facts = json.loads(certify("inspect", SNN, "--json").out)
     fire = [layer for layer in facts["layers"] if layer["layer"] == "Fire"]
