@@ -40,9 +40,8 @@ split, and so certified by intervals; under each attack, and where all of them f
 images as they come; certified by linear and optimised bounds of as many of these as were done in half a minute of processor
 time (misclassified and broken images count as not certified, and take none). What certifies nothing at a radius is not asked
 at a larger one, and counts as 0 there. Mean margin: of the images that the method certifies, interval / linear / optimised.
-CPU s: for one image, likewise. Training: CPU minutes on one thread, validation included, where it was done for this. Three
-networks, mnist-vgg6-small-snn-bp, mnist-vgg6-small-snn-bp-robust and mnist-vgg6-small-snn-bp-flex-robust, learned while batch
-norms still normalised each time step by itself (docs/decisions.md). What is empty has not been measured yet."""
+CPU s: for one image, likewise. Training: CPU minutes on one thread, validation included, where it was done for this. What is
+empty has not been measured yet."""
 
 
 def page() -> str:
