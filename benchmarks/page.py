@@ -40,8 +40,7 @@ split, and so certified by intervals; under each attack, and where all of them f
 images as they come; certified by linear and optimised bounds of as many of these as were done in half a minute of processor
 time (misclassified and broken images count as not certified, and take none). What certifies nothing at a radius is not asked
 at a larger one, and counts as 0 there. Mean margin: of the images that the method certifies, interval / linear / optimised.
-CPU s: for one image, likewise. Training: CPU minutes on one thread, validation included, where it was done for this. What is
-empty has not been measured yet."""
+CPU s: for one image, likewise. Training: CPU minutes on one thread, validation included, where it was done for this."""
 
 
 def page() -> str:

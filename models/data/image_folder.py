@@ -125,7 +125,7 @@ def _pillow() -> Any:
     try:
         return import_module("PIL.Image")
     except ImportError as error:
-        raise DataError("folders of images need Pillow, which is not installed", "pip install pillow, or this package with its extra `images`") from error
+        raise DataError("folders of images need Pillow, which is not installed", "pip install pillow") from error
 
 
 def _held_out(folder: Path) -> Path:
